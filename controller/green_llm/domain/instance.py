@@ -22,7 +22,7 @@ class Instance:
     """Parameters of the model. Axes: I areas, J sites, K classes, T slots, R resources.
 
     Arrays are read-only. Optional fields carry their neutral value where a file or caller leaves them out, so that
-    nobody has to ask whether they are there. ``green_llm.domain.instance_file.parse`` reads one from a file and checks it.
+    nobody has to ask whether they are there. ``green_llm.domain.instance_file`` reads one from a file and checks it.
     """
 
     name: str

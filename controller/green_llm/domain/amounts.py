@@ -1,0 +1,87 @@
+"""Amounts and totals: what serving traffic costs, emits and uses, per site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amounts:
+    """What one site (or a sum of sites) takes over some time; per hour where it is a rate. Money in the policy's currency."""
+
+    cost_paid: float = 0.0
+    """Grid energy bought at positive prices."""
+    cost_earned: float = 0.0
+    """Grid energy taken at negative prices, as a positive number."""
+    carbon_cost: float = 0.0
+    """Internal carbon price times emissions; never part of the cost."""
+    emissions_kg: float = 0.0
+    """kgCO2e of grid energy."""
+    water_on_site_l: float = 0.0
+    water_off_site_l: float = 0.0
+    water_weighted_l: float = 0.0
+    """Both, weighted by the site's scarcity factors."""
+    energy_kwh: float = 0.0
+    """Facility energy."""
+    grid_energy_kwh: float = 0.0
+    displaced_renewables_kwh: float = 0.0
+    delay_penalty: float = 0.0
+    queries: float = 0.0
+    query_delay_s: float = 0.0
+    """Sum over queries of their delay, s: divided by ``queries`` it is the mean delay."""
+
+    @property
+    def cost(self) -> float:
+        """Net cost of grid energy; negative where more was earned than paid."""
+        return self.cost_paid - self.cost_earned
+
+    @property
+    def water_l(self) -> float:
+        """Litres on and off site."""
+        return self.water_on_site_l + self.water_off_site_l
+
+    @property
+    def mean_delay_s(self) -> float:
+        """Mean delay of a query, s; 0 without queries."""
+        return self.query_delay_s / self.queries if self.queries else 0.0
+
+    def __add__(self, other: Amounts) -> Amounts:
+        """Sum, field by field."""
+        return Amounts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    def scaled(self, factor: float) -> Amounts:
+        """Every field times ``factor``."""
+        return Amounts(**{f.name: getattr(self, f.name) * factor for f in fields(self)})
+
+
+def total(parts: Iterable[Amounts]) -> Amounts:
+    """Sum of all parts."""
+    return sum(parts, start=Amounts())
+
+
+SiteAmounts = Mapping[str, Amounts]
+"""Amounts by site."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """What a policy's traffic has taken so far. Kept outside the process; charged with elapsed time only."""
+
+    charged_until: datetime
+    """Everything before this moment is in the totals, nothing after it."""
+    in_force: SiteAmounts = field(default_factory=dict)
+    """Totals since the ledger began, under the weights in force."""
+    nearest: SiteAmounts = field(default_factory=dict)
+    """Totals of the same traffic had every query gone to its nearest site."""
+    uncharged_seconds: float = 0.0
+    """Elapsed time that could not be charged, because a signal had no value or the gap was too long."""
+    period_start: datetime | None = None
+    """Start of the water period; None without a budget."""
+    used_liters: float = 0.0
+    """Litres charged to the current period."""
+    slot_start: datetime | None = None
+    """The slot that was charged last."""
+    slot_liters: float = 0.0
+    """Part of ``used_liters`` that was charged to that slot."""

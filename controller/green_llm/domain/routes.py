@@ -1,0 +1,75 @@
+"""Routes as the planner sees them: rules with weighted back-ends. Nothing else in a route concerns it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class RouteKey:
+    """Which route: API group, kind, namespace, name."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """``HTTPRoute inference/iowa``, as messages name it."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, order=True)
+class BackendKey:
+    """Which back-end: API group (empty = core), kind, namespace, name, port (0 = none)."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+    port: int = 0
+
+    def __str__(self) -> str:
+        """``Service inference/llm-us-west1:8000``, as messages name it."""
+        return f"{self.kind} {self.namespace}/{self.name}" + (f":{self.port}" if self.port else "")
+
+
+RuleWeights = Mapping[BackendKey, int]
+"""Weight per back-end of one rule."""
+
+
+@dataclass(frozen=True)
+class RouteRule:
+    """One rule of a route, in the route's order; ``name`` is empty where the rule has none."""
+
+    name: str
+    weights: RuleWeights
+    """A back-end without a weight has weight 1 (Gateway API)."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route that exists, as last read."""
+
+    key: RouteKey
+    uid: str
+    rules: tuple[RouteRule, ...]
+    scale: int = 1000
+    """What the weights of a rule are made to sum to."""
+
+    def rule(self, name: str) -> RouteRule:
+        """The rule called ``name``; KeyError where none or more than one has that name."""
+        found = [rule for rule in self.rules if rule.name == name]
+        if len(found) != 1:
+            raise KeyError(name)
+        return found[0]
+
+
+@dataclass(frozen=True)
+class RouteWrite:
+    """New weights for some rules of one route; every back-end of a rule is given, other rules stay as they are."""
+
+    route: Route
+    weights: Mapping[str, RuleWeights]
+    """By rule name."""

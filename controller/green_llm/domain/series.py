@@ -1,0 +1,129 @@
+"""Signals: values over time that know their unit, source, age and quality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from green_llm.domain.time import Slots
+
+
+class SignalKind(StrEnum):
+    """What a signal measures; the value is its name in an InferenceSite's ``signals``."""
+
+    ELECTRICITY_PRICE = "electricityPrice"
+    CARBON_INTENSITY = "carbonIntensity"
+    SOLAR_OUTPUT = "solarOutput"
+    WIND_OUTPUT = "windOutput"
+    WUE = "wue"
+    EWIF = "ewif"
+
+    def unit(self, currency: str) -> str:
+        """The unit in which values of this kind are kept; ``currency`` is the policy's ISO 4217 code."""
+        units = {
+            SignalKind.ELECTRICITY_PRICE: f"{currency}/MWh",
+            SignalKind.CARBON_INTENSITY: "g/kWh",
+            SignalKind.SOLAR_OUTPUT: "kW/kW",
+            SignalKind.WIND_OUTPUT: "kW/kW",
+            SignalKind.WUE: "L/kWh",
+            SignalKind.EWIF: "L/kWh",
+        }
+        return units[self]
+
+
+class Quality(StrEnum):
+    """How a value came to be, best first."""
+
+    MEASURED = "measured"
+    FORECAST = "forecast"
+    ESTIMATED = "estimated"
+    PROFILE = "profile"
+    PERSISTENCE = "persistence"
+    STATIC = "static"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value over ``[start, end)`` (UTC)."""
+
+    start: datetime
+    end: datetime
+    value: float
+    quality: Quality
+    issued_at: datetime | None = None
+    """When the value was published: of a forecast its issue, of a measurement the end of its interval.
+
+    None for what does not age: a tariff, a day-ahead price, a constant.
+    """
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one source knows about one kind: points in ``unit``, ordered by start, without overlap, maybe with gaps."""
+
+    kind: SignalKind
+    source: str
+    unit: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class SlotValue:
+    """The value of a signal in one slot (energy-weighted over the slot), with where it came from."""
+
+    value: float
+    source: str
+    quality: Quality
+    issued_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class SignalProblem:
+    """A source that could not be used, or a slot that no source of the chain covers."""
+
+    site: str
+    kind: SignalKind
+    message: str
+    source: str | None = None
+    """None: the whole chain has nothing."""
+    slot_start: datetime | None = None
+    """The first slot concerned."""
+
+
+@dataclass(frozen=True)
+class SignalBook:
+    """All signals of a horizon: for each (site, kind) one value per slot, None where no source of the chain has one."""
+
+    slots: Slots
+    values: Mapping[tuple[str, SignalKind], tuple[SlotValue | None, ...]]
+    problems: tuple[SignalProblem, ...] = ()
+
+
+@dataclass(frozen=True)
+class SignalRef:
+    """An entry of a site's chain: a source, what to ask it for, and how its price becomes a delivered one."""
+
+    source: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    basis: str | None = None
+    """DayAhead, RealTime or Retail; prices only."""
+    multiplier: float = 1.0
+    adder_per_mwh: float = 0.0
+    """In the policy's currency; prices only."""
+
+
+@dataclass(frozen=True)
+class SignalQuery:
+    """What a provider is asked for: values of one kind over ``[start, end)`` as known at ``now``."""
+
+    kind: SignalKind
+    params: Mapping[str, str]
+    start: datetime
+    end: datetime
+    now: datetime
+    unit: str
+    """The unit the answer must be in; a source in another one converts or refuses."""
+    time_zone: str
+    """IANA name of the site's time zone."""

@@ -1,0 +1,93 @@
+"""What one interval of one policy came to: the source of its status, metrics and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from green_llm.domain.amounts import Ledger, SiteAmounts
+from green_llm.domain.instance import Instance
+from green_llm.domain.plan import Diagnosis, Result
+from green_llm.domain.request import Policy, Problem
+from green_llm.domain.routes import RouteKey
+from green_llm.domain.series import SignalBook
+from green_llm.domain.time import Slots
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightRow:
+    """The share of one site in one rule: planned, and in force. One row per back-end site of each rule and class."""
+
+    demand: str
+    """``namespace/name``."""
+    area: str
+    query_class: str
+    route: RouteKey
+    rule: str
+    site: str
+    planned: float
+    """Share in slot 0 of the plan, 0 … 1."""
+    wanted: int
+    """Weight the plan and the guardrails ask for."""
+    weight: int | None
+    """Weight in force after this interval (read or written); None where the route could not be read."""
+    written: bool
+    """Whether this interval wrote it."""
+    held_by: str | None = None
+    """Why ``weight`` differs from the plan: ``Shadow``, ``Suspended``, ``Ramp``, ``Deadband``, ``MinWriteInterval``, …"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaterAccount:
+    """The water budget at the start of this interval's plan, L."""
+
+    budget_liters: float
+    period_start: datetime
+    period_end: datetime
+    used_liters: float
+    remaining_liters: float
+    """May be negative: more was used than budgeted."""
+    horizon_cap_liters: float
+    """What the plan was given for the horizon."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One interval of one policy."""
+
+    policy: Policy
+    now: datetime
+    slots: Slots
+    book: SignalBook
+    result: Result | None
+    """None where there is no plan; ``error`` says why and the routes keep their weights."""
+    error: str | None = None
+    instance: Instance | None = None
+    planned: SiteAmounts = field(default_factory=dict)
+    """Rates per hour in slot 0 under the plan's shares."""
+    in_force: SiteAmounts = field(default_factory=dict)
+    """Rates per hour in slot 0 under the weights in force after this interval."""
+    nearest: SiteAmounts = field(default_factory=dict)
+    """Rates per hour in slot 0, had every query gone to its nearest site."""
+    broken_in_force: tuple[Diagnosis, ...] = ()
+    """Limits that the weights in force break in slot 0 though the plan keeps them (the ramp, or weights not ours)."""
+    weights: tuple[WeightRow, ...] = ()
+    unrouted: Mapping[tuple[str, str, str], Mapping[str, float]] = field(default_factory=dict)
+    """Planned shares in slot 0 by site, of (demand, area, class) without a route."""
+    skipped: tuple[Problem, ...] = ()
+    """Resources left out of this plan, or whose traffic is fixed, and why."""
+    writes_failed: Mapping[RouteKey, str] = field(default_factory=dict)
+    held_sites: Mapping[str, str] = field(default_factory=dict)
+    """Sites kept at their share because a signal of the current slot is missing, and which."""
+    horizon_shortened_to: int | None = None
+    """Slots planned where signals cover less than the policy's horizon."""
+    ledger: Ledger | None = None
+    water: WaterAccount | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall time by step: signals, assemble, solve, write."""
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the plan is less than asked for: infeasible, out of time, or absent."""
+        return self.result is None or self.result.termination.value != "optimal"

@@ -1,0 +1,54 @@
+"""What the data path needs from the outside world: at most three methods each. ``bootstrap`` binds them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from green_llm.domain.request import Policy, Source
+from green_llm.domain.routes import Route, RouteKey, RouteWrite
+from green_llm.domain.series import Series, SignalBook, SignalQuery
+from green_llm.domain.time import Slots
+from green_llm.domain.topology import Site
+
+
+class SignalProvider(Protocol):
+    """One configured source."""
+
+    async def fetch(self, query: SignalQuery) -> Series:
+        """The points that touch the query's interval and were visible at its ``now``.
+
+        Raises:
+            SignalError: there is none to be had.
+        """
+        ...
+
+
+class SignalCollector(Protocol):
+    """Fills a horizon from the chains of the sites."""
+
+    async def collect(
+        self, policy: Policy, sites: Collection[Site], sources: Mapping[str, Source], slots: Slots, now: datetime
+    ) -> SignalBook:
+        """A value per slot for each kind a site has a chain for; None and a problem where no source has one.
+
+        A failing source never raises: it is a problem in the book.
+        """
+        ...
+
+
+class Routes(Protocol):
+    """The routes of a cluster or a directory."""
+
+    async def read(self, keys: Collection[RouteKey]) -> Mapping[RouteKey, Route]:
+        """The routes that exist, read now."""
+        ...
+
+    async def write(self, change: RouteWrite) -> Route:
+        """Change the weights of some rules and nothing else, all or nothing; returns the route as it then is.
+
+        Raises:
+            StoreError: the route has changed since it was read, or cannot be written.
+        """
+        ...
