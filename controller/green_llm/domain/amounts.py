@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class Amounts:
-    """What one site (or a sum of sites) takes over some time; per hour where it is a rate. Money in the policy's currency."""
+    """What one site (or a sum) takes over some time; per hour where it is a rate. Money in the policy's currency."""
 
     cost_paid: float = 0.0
     """Grid energy bought at positive prices."""

@@ -164,7 +164,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class TariffPeriod:
-    """Hours at one price: ``start_hour`` until before ``end_hour`` on ``weekdays`` (0 = Monday) of ``months``, local time."""
+    """Hours at one price, local time: ``start_hour`` until before ``end_hour`` on ``weekdays`` (0 = Monday)."""
 
     price_per_mwh: float
     start_hour: int = 0

@@ -35,7 +35,7 @@ class WeightRow:
     written: bool
     """Whether this interval wrote it."""
     held_by: str | None = None
-    """Why ``weight`` differs from the plan: ``Shadow``, ``Suspended``, ``Ramp``, ``Deadband``, ``MinWriteInterval``, …"""
+    """Why ``weight`` differs from the plan: ``Shadow``, ``Suspended``, ``Ramp``, ``Deadband``, ``MinWriteInterval``."""
 
 
 @dataclass(frozen=True, kw_only=True)
