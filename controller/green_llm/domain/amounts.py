@@ -85,3 +85,7 @@ class Ledger:
     """The slot that was charged last."""
     slot_liters: float = 0.0
     """Part of ``used_liters`` that was charged to that slot."""
+    held_since: Mapping[str, datetime] = field(default_factory=dict)
+    """Since when a site without signals keeps its share, by site."""
+    last_write: Mapping[str, datetime] = field(default_factory=dict)
+    """When the weights of a rule were written last, by ``route/rule`` as ``services.weighing`` names it."""

@@ -6,11 +6,13 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from green_llm.domain.request import Policy, Source
+from green_llm.domain.amounts import Ledger
+from green_llm.domain.instance import FloatArray
+from green_llm.domain.request import DemandEntry, Policy, Source
 from green_llm.domain.routes import Route, RouteKey, RouteWrite
 from green_llm.domain.series import Series, SignalBook, SignalQuery
 from green_llm.domain.time import Slots
-from green_llm.domain.topology import Site
+from green_llm.domain.topology import Area, Site
 
 
 class SignalProvider(Protocol):
@@ -35,6 +37,34 @@ class SignalCollector(Protocol):
 
         A failing source never raises: it is a problem in the book.
         """
+        ...
+
+
+class DemandCollector(Protocol):
+    """Says how many queries arrive."""
+
+    async def collect(self, entry: DemandEntry, area: Area, slots: Slots, now: datetime) -> FloatArray:
+        """Queries per slot, [T].
+
+        Raises:
+            SignalError: the entry's source has no value for a slot.
+        """
+        ...
+
+
+class LedgerStore(Protocol):
+    """Keeps a policy's ledger outside the process."""
+
+    def load(self, policy: str) -> Ledger | None:
+        """The ledger as last saved; None where there is none yet.
+
+        Raises:
+            StoreError: it cannot be read; it is never begun anew without the user's doing.
+        """
+        ...
+
+    def save(self, policy: str, ledger: Ledger) -> None:
+        """Keep the ledger, all or nothing."""
         ...
 
 
