@@ -1,0 +1,91 @@
+"""Coefficients of the model as arrays: what one full share costs, uses and takes. numpy only.
+
+Axes as in ``domain.instance``: I areas, J sites, K classes, T slots, R resources.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.plan import Objective
+
+GRID_BASED = (Objective.COST, Objective.CARBON, Objective.EMISSIONS)
+"""Objectives whose only term is grid energy."""
+
+
+def facility_energy_kwh(instance: Instance) -> FloatArray:
+    """P^d of one full share: PUE_j (τ_in h + τ_out f) λ_ikt, [I,J,K,T], kWh."""
+    per_query = instance.pue[:, None] * instance.energy_per_query
+    return per_query[None, :, :, None] * instance.demand[:, None]
+
+
+def delay_seconds(instance: Instance) -> FloatArray:
+    """D of one full share: β λ (h+f)/B + d + v (h+f) λ, [I,J,K,T], s."""
+    tokens = instance.demand * instance.tokens_per_query[:, None]
+    transfer = (instance.token_size * tokens)[:, None] / instance.bandwidth[:, :, None, None]
+    processing = instance.processing_delay[None, :, :, None] * tokens[:, None]
+    return transfer + instance.network_delay[:, :, None, None] + processing
+
+
+def resource_use(instance: Instance, resource: int) -> FloatArray:
+    """Use of one resource by one full share: α (h+f) λ, [I,J,K,T], resource units."""
+    per_query = instance.resource_per_token[:, :, resource] * instance.tokens_per_query
+    return per_query[None, :, :, None] * instance.demand[:, None]
+
+
+def grid_prices(instance: Instance, objective: Objective) -> FloatArray:
+    """What one kWh of grid energy adds to an objective, [J,T], its unit per kWh."""
+    match objective:
+        case Objective.COST:
+            return instance.electricity_price
+        case Objective.CARBON:
+            return instance.carbon_price[:, None] * instance.carbon_intensity
+        case Objective.EMISSIONS:
+            return instance.carbon_intensity
+        case Objective.WATER:
+            return instance.ewif if instance.offsite_water == "grid" else np.zeros_like(instance.ewif)
+        case Objective.DELAY:
+            return np.zeros_like(instance.electricity_price)
+
+
+def water_per_facility_kwh(instance: Instance) -> FloatArray:
+    """Litres per kWh of facility energy, [J,T]: WUE/PUE, and EWIF where it is charged on facility energy."""
+    on_site = instance.wue / instance.pue[:, None]
+    return on_site + instance.ewif if instance.offsite_water == "facility" else on_site
+
+
+def may_serve(instance: Instance) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Where a pair may have a share, [I,J,K]: allowed by every member of its group, or fixed there."""
+    allowed = np.array(instance.allowed)
+    for group in instance.share_groups:
+        common = np.logical_and.reduce([allowed[i, :, k] for i, k in group])
+        for i, k in group:
+            allowed[i, :, k] = common
+    fixed = ~np.isnan(instance.fixed_shares).any(axis=1)
+    return np.where(fixed[:, None, :], instance.fixed_shares > 0, allowed)
+
+
+def uniform_shares(instance: Instance) -> FloatArray:
+    """Equal shares over the sites a pair may use (its fixed ones where it has them), [I,J,K,T]; 0 without any site."""
+    serving = may_serve(instance)
+    counts = serving.sum(axis=1, keepdims=True)
+    shares = np.divide(serving, counts, out=np.zeros(serving.shape), where=counts > 0)
+    shares = np.where(np.isnan(instance.fixed_shares), shares, instance.fixed_shares)
+    demanded = (instance.demand > 0).any(axis=2)[:, None, :]
+    return np.repeat((shares * demanded)[..., None], instance.slots, axis=3)
+
+
+def scales(instance: Instance) -> dict[Objective, float]:
+    """Size of each objective: Σ |coefficient · value| at the uniform split with P^g = max(0, P^d − P^w·slot_hours)."""
+    shares = uniform_shares(instance)
+    facility = np.einsum("ijkt,ijkt->jt", facility_energy_kwh(instance), shares)
+    grid = np.maximum(0.0, facility - instance.available_kwh)
+    found = {o: float(np.abs(grid_prices(instance, o) * grid).sum()) for o in GRID_BASED}
+    mean_delay = np.einsum("ijkt,ijkt->ikt", delay_seconds(instance), np.where(instance.demand[:, None] > 0, shares, 0.0))
+    found[Objective.DELAY] = float(np.abs(instance.delay_penalty[None, :, None] * mean_delay).sum())
+    found[Objective.WATER] = float(
+        np.abs(water_per_facility_kwh(instance) * facility).sum()
+        + np.abs(grid_prices(instance, Objective.WATER) * grid).sum()
+    )
+    return found

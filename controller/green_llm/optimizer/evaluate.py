@@ -1,0 +1,68 @@
+"""What a plan uses and is worth, computed from its shares and grid energy without a solver."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.plan import Objective, Order, Plan, Values
+from green_llm.optimizer.coefficients import (
+    GRID_BASED,
+    delay_seconds,
+    facility_energy_kwh,
+    grid_prices,
+    resource_use,
+    water_per_facility_kwh,
+)
+
+
+def facility_kwh(instance: Instance, shares: FloatArray) -> FloatArray:
+    """P^d, [J,T], kWh."""
+    return np.einsum("ijkt,ijkt->jt", facility_energy_kwh(instance), shares)
+
+
+def used_resources(instance: Instance, shares: FloatArray) -> FloatArray:
+    """Σ α (h+f) λ x, [R,J,T], resource units."""
+    use = [np.einsum("ijkt,ijkt->jt", resource_use(instance, r), shares) for r in range(len(instance.resources))]
+    return np.array(use).reshape(len(instance.resources), len(instance.sites), instance.slots)
+
+
+def mean_delays(instance: Instance, shares: FloatArray) -> FloatArray:
+    """D, [I,K,T], s; 0 where nothing arrives."""
+    arriving = np.where(instance.demand[:, None] > 0, shares, 0.0)
+    return np.einsum("ijkt,ijkt->ikt", delay_seconds(instance), arriving)
+
+
+def water_liters(instance: Instance, facility: FloatArray, grid: FloatArray) -> FloatArray:
+    """Litres, [J,T], from facility and grid energy [J,T], kWh."""
+    return water_per_facility_kwh(instance) * facility + grid_prices(instance, Objective.WATER) * grid
+
+
+def best_grid_energy(instance: Instance, shares: FloatArray, order: Order) -> FloatArray:
+    """P^g [J,T], kWh, for given shares: as little as renewables allow, or as much as the site uses where that pays.
+
+    The first non-zero price of grid energy in (the order, then cost, carbon, emissions) decides; see "Negative
+    prices" in the model. What exceeds the grid limit is not cut: it is a broken limit.
+    """
+    facility = facility_kwh(instance, shares)
+    least = np.maximum(0.0, facility - instance.available_kwh)
+    most = np.maximum(least, np.minimum(facility, instance.grid_limit_kwh))
+    decisive = np.zeros_like(least)
+    for objective in (*order.objectives, *GRID_BASED):
+        decisive = np.where(decisive == 0.0, grid_prices(instance, objective), decisive)
+    return np.where(decisive < 0.0, most, least)
+
+
+def values(instance: Instance, plan: Plan) -> Values:
+    """All objectives of a plan, its energy and the renewables it displaces."""
+    facility = facility_kwh(instance, plan.shares)
+    grid = plan.grid_energy_kwh
+    delays = mean_delays(instance, plan.shares)
+    displaced = np.maximum(0.0, grid - np.maximum(0.0, facility - instance.available_kwh))
+    return Values(
+        **{objective.value: float((grid_prices(instance, objective) * grid).sum()) for objective in GRID_BASED},
+        delay=float((instance.delay_penalty[None, :, None] * delays).sum()),
+        water=float(water_liters(instance, facility, grid).sum()),
+        energy=float(facility.sum()),
+        displaced_renewables_kwh=float(displaced.sum()),
+    )
