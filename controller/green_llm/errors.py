@@ -26,6 +26,10 @@ class NoPlanError(GreenLLMError):
     retry = True
 
 
+class TimeUpError(NoPlanError):
+    """The time limit passed before any plan was known that keeps every limit."""
+
+
 class PlanCheckError(GreenLLMError):
     """A plan breaks a balance or limit it was said to keep: a defect, never the user's fault."""
 

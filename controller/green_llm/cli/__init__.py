@@ -1,1 +1,25 @@
-""" """
+"""The command line: ``green-llm`` and ``python -m green_llm``. One module per command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from green_llm.cli import compare, run, solve, validate, verify
+from green_llm.cli.errors import guarded
+
+app = typer.Typer(
+    name="green-llm",
+    help="Steer LLM inference between data centres by cost, carbon, water and delay.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for _command in (solve.solve, verify.verify, compare.compare, run.run, validate.validate):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run a command and exit with its status."""
+    sys.exit(guarded(app))

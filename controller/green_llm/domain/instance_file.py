@@ -112,7 +112,9 @@ class _Parser:
         self._names["T"] = tuple(str(t) for t in range(slots))
         numbers = {name: self._numbers(name) for name in _NUMBERS}
         if (numbers["bandwidth"] <= 0).any():
-            raise self._at("bandwidth", np.argwhere(numbers["bandwidth"] <= 0)[0], "must be above 0, or null for no limit")
+            raise self._at(
+                "bandwidth", np.argwhere(numbers["bandwidth"] <= 0)[0], "must be above 0, or null for no limit"
+            )
         instance = Instance(
             name=str(self._document.get("name", "")),
             slot_hours=float(slot_hours),

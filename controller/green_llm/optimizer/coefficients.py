@@ -82,7 +82,9 @@ def scales(instance: Instance) -> dict[Objective, float]:
     facility = np.einsum("ijkt,ijkt->jt", facility_energy_kwh(instance), shares)
     grid = np.maximum(0.0, facility - instance.available_kwh)
     found = {o: float(np.abs(grid_prices(instance, o) * grid).sum()) for o in GRID_BASED}
-    mean_delay = np.einsum("ijkt,ijkt->ikt", delay_seconds(instance), np.where(instance.demand[:, None] > 0, shares, 0.0))
+    mean_delay = np.einsum(
+        "ijkt,ijkt->ikt", delay_seconds(instance), np.where(instance.demand[:, None] > 0, shares, 0.0)
+    )
     found[Objective.DELAY] = float(np.abs(instance.delay_penalty[None, :, None] * mean_delay).sum())
     found[Objective.WATER] = float(
         np.abs(water_per_facility_kwh(instance) * facility).sum()

@@ -82,9 +82,7 @@ def balance(m: Model) -> None:
 def grid_limit(m: Model) -> None:
     """P^g_jt ≤ P^max_jt · slot_hours: the grid connection, kWh."""
     limit = m.data.grid_limit_kwh
-    m.grid_limit = pyo.Constraint(
-        m.sites, m.slots, rule=lambda _m, j, t: m.grid_energy[j, t] <= float(limit[j, t])
-    )
+    m.grid_limit = pyo.Constraint(m.sites, m.slots, rule=lambda _m, j, t: m.grid_energy[j, t] <= float(limit[j, t]))
 
 
 def no_burning(m: Model) -> None:

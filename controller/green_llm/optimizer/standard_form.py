@@ -31,9 +31,20 @@ ROWS = ("balance", "water_cap", "capacity", "all_served", "delay_limit", "share_
 """Blocks of rows in order. ``no_burning`` is the lower side of ``balance``, ``grid_limit`` the bounds of P^g."""
 
 
-@dataclass(frozen=True, eq=False)
-class StandardForm:
-    """row_lower ≤ matrix · columns ≤ row_upper, column_lower ≤ columns ≤ column_upper.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Programme:
+    """row_lower ≤ matrix · columns ≤ row_upper, column_lower ≤ columns ≤ column_upper."""
+
+    matrix: sparse.csr_array
+    row_lower: FloatArray
+    row_upper: FloatArray
+    column_lower: FloatArray
+    column_upper: FloatArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StandardForm(Programme):
+    """The Green-LLM programme of one instance.
 
     Columns: shares (in the layout's order), grid energy [J·T], and in the relaxed form unserved (a triple each), delay
     excess (a delay row each) and water excess.
@@ -42,11 +53,6 @@ class StandardForm:
     instance: Instance
     layout: Layout
     relaxed: bool
-    matrix: sparse.csr_array
-    row_lower: FloatArray
-    row_upper: FloatArray
-    column_lower: FloatArray
-    column_upper: FloatArray
     objectives: dict[Objective, FloatArray]
     """Coefficients of the columns, by objective."""
 
@@ -62,7 +68,9 @@ class StandardForm:
 
     def shares(self, columns: FloatArray) -> FloatArray:
         """The share columns as [I,J,K,T]; 0 where there is none."""
-        found = np.zeros((len(self.instance.areas), len(self.instance.sites), len(self.instance.classes), self.instance.slots))
+        found = np.zeros(
+            (len(self.instance.areas), len(self.instance.sites), len(self.instance.classes), self.instance.slots)
+        )
         n = self.layout.column_triple
         found[self.layout.areas[n], self.layout.column_site, self.layout.classes[n], self.layout.slots[n]] = columns[
             self.parts["share"]
@@ -86,7 +94,9 @@ def compile_model(instance: Instance, *, relaxed: bool = False) -> StandardForm:
     width = len(order)
     costs = _permuted(compiled.c, columns, width).toarray()
     objectives = {o: costs[n] for n, o in enumerate(Objective)}
-    rows = {(row.constraint.parent_component().local_name, row.constraint.index()): n for n, row in enumerate(compiled.rows)}
+    rows = {
+        (row.constraint.parent_component().local_name, row.constraint.index()): n for n, row in enumerate(compiled.rows)
+    }
     lower = np.full(len(compiled.rows), -np.inf)
     upper = np.full(len(compiled.rows), np.inf)
     for n, row in enumerate(compiled.rows):
@@ -129,13 +139,19 @@ def refill(instance: Instance) -> StandardForm:
     own, grid_columns = np.arange(m), m + np.arange(sites * slots)
     site_slot = j * slots + t
     blocks = [
-        _coo(np.concatenate([energy, np.full(sites * slots, -1.0)]), np.concatenate([site_slot, np.arange(sites * slots)]),
-             np.concatenate([own, grid_columns]), (sites * slots, m + sites * slots)),
+        _coo(
+            np.concatenate([energy, np.full(sites * slots, -1.0)]),
+            np.concatenate([site_slot, np.arange(sites * slots)]),
+            np.concatenate([own, grid_columns]),
+            (sites * slots, m + sites * slots),
+        ),
     ]
     width = m + sites * slots
     if chosen.water_row:
         off_site = grid_prices(instance, Objective.WATER).ravel()
-        blocks.append(_coo(np.concatenate([water_per_kwh, off_site]), np.zeros(width, np.intp), np.arange(width), (1, width)))
+        blocks.append(
+            _coo(np.concatenate([water_per_kwh, off_site]), np.zeros(width, np.intp), np.arange(width), (1, width))
+        )
     blocks += [
         _capacity(instance, chosen, width),
         _coo(np.ones(m), n, own, (chosen.triples, width)),
@@ -161,7 +177,9 @@ def refill(instance: Instance) -> StandardForm:
         column_lower=np.concatenate([np.where(np.isnan(given), 0.0, given), grid]),
         column_upper=np.concatenate([np.where(np.isnan(given), 1.0, given), instance.grid_limit_kwh.ravel()]),
         objectives={
-            o: np.concatenate([_share_prices(instance, chosen, o, delays, water_per_kwh), grid_prices(instance, o).ravel()])
+            o: np.concatenate(
+                [_share_prices(instance, chosen, o, delays, water_per_kwh), grid_prices(instance, o).ravel()]
+            )
             for o in Objective
         },
     )
@@ -227,7 +245,15 @@ def _row_counts(instance: Instance, chosen: Layout, *, relaxed: bool) -> tuple[i
     given = chosen.fixed[chosen.column_triple].sum() if relaxed else 0
     cells = len(instance.sites) * instance.slots
     capacity = len(chosen.capacity_rows)
-    return cells, int(chosen.water_row), capacity, chosen.triples, len(chosen.delay_rows), len(chosen.group_rows), int(given)
+    return (
+        cells,
+        int(chosen.water_row),
+        capacity,
+        chosen.triples,
+        len(chosen.delay_rows),
+        len(chosen.group_rows),
+        int(given),
+    )
 
 
 def _column_parts(instance: Instance, chosen: Layout, *, relaxed: bool) -> dict[str, slice]:

@@ -1,0 +1,71 @@
+"""From the solver's columns to a plan: rounding removed, slots without demand filled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.plan import Order, Plan
+from green_llm.optimizer.coefficients import GRID_BASED, grid_prices
+from green_llm.optimizer.evaluate import best_grid_energy, facility_kwh
+from green_llm.optimizer.standard_form import StandardForm
+
+
+def extract(form: StandardForm, columns: FloatArray) -> Plan:
+    """The plan in a vector of columns.
+
+    Shares are clipped to [0, 1] and made to sum to exactly 1 − unserved; grid energy follows them: both differ from the
+    columns by the solver's tolerance at most.
+    """
+    instance = form.instance
+    unserved = _unserved(form, columns)
+    shares = np.clip(form.shares(columns), 0.0, 1.0)
+    sums = shares.sum(axis=1)
+    factor = np.divide(1.0 - unserved, sums, out=np.zeros_like(sums), where=sums > 0)
+    shares *= factor[:, None]
+    fill_idle_slots(instance, shares)
+    return Plan(shares=shares, grid_energy_kwh=_grid(form, columns, shares), unserved=unserved)
+
+
+def with_shares(instance: Instance, shares: FloatArray, order: Order) -> Plan:
+    """The plan of given shares [I,J,K,T] that sum to 1: grid energy is the best for them."""
+    return Plan(
+        shares=shares,
+        grid_energy_kwh=best_grid_energy(instance, shares, order),
+        unserved=np.zeros((len(instance.areas), len(instance.classes), instance.slots)),
+    )
+
+
+def fill_idle_slots(instance: Instance, shares: FloatArray) -> None:
+    """Give slots without demand shares, in place: a group member's of the same slot, else the nearest slot's.
+
+    Weights must say something in every slot, and demand may come after all.
+    """
+    busy = instance.demand > 0
+    mates = {pair: [mate for mate in group if mate != pair] for group in instance.share_groups for pair in group}
+    for i, k in np.argwhere(busy.any(axis=2) & ~busy.all(axis=2)).tolist():
+        slots = np.nonzero(busy[i, k])[0]
+        for t in np.nonzero(~busy[i, k])[0].tolist():
+            mate = next(((a, b) for a, b in mates.get((i, k), []) if busy[a, b, t]), None)
+            if mate is not None:
+                shares[i, :, k, t] = shares[mate[0], :, mate[1], t]
+            else:
+                shares[i, :, k, t] = shares[i, :, k, slots[np.abs(slots - t).argmin()]]
+
+
+def _unserved(form: StandardForm, columns: FloatArray) -> FloatArray:
+    found = np.zeros((len(form.instance.areas), len(form.instance.classes), form.instance.slots))
+    if form.relaxed:
+        layout = form.layout
+        found[layout.areas, layout.classes, layout.slots] = np.clip(columns[form.parts["unserved"]], 0.0, 1.0)
+    return found
+
+
+def _grid(form: StandardForm, columns: FloatArray, shares: FloatArray) -> FloatArray:
+    """Grid energy of the columns, within what the shares need and use; the least where it has no price at all."""
+    instance = form.instance
+    facility = facility_kwh(instance, shares)
+    least = np.maximum(0.0, facility - instance.available_kwh)
+    grid = np.clip(form.grid(columns), least, np.maximum(least, np.minimum(facility, instance.grid_limit_kwh)))
+    free = np.logical_and.reduce([grid_prices(instance, objective) == 0 for objective in GRID_BASED])
+    return np.where(free, least, grid)

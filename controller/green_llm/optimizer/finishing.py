@@ -1,0 +1,165 @@
+"""Finishing: the last phase leaves ties, and a plan must not depend on how a solver breaks them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.plan import Objective
+from green_llm.optimizer.layout import Layout
+from green_llm.optimizer.lexicographic import EXACT, Done, Session, Stage, keep
+from green_llm.optimizer.solver import Ending, Method, Solution, Solver
+from green_llm.optimizer.standard_form import Programme, StandardForm
+
+NAMES_WEIGHT = 1e-3
+"""Weight of the names in the first finishing step: below any difference that matters, above the solver's tolerance."""
+
+
+def remove_slack(
+    form: StandardForm, last: Done, scales: dict[Objective, float], session: Session, deadline: float | None
+) -> Solution:
+    """Hold the last optimum and minimise Σ objective / scale + 1e-3 · Σ w λ x / Σ λ, every budget kept."""
+    solver = session.solver
+    keep(solver, Stage(last.stage.name, last.stage.coefficients, EXACT, last.stage.scale), last.solution)
+    return solver.minimise(_finishing_objective(form, scales), Method.PRIMAL, deadline)
+
+
+def stay_close(
+    form: StandardForm,
+    done: Sequence[Done],
+    columns: FloatArray,
+    scales: dict[Objective, float],
+    deadline: float | None,
+) -> FloatArray:
+    """Move the first slot as near to the weights in force as the budgets allow: minimise Σ λ |x − x_current|.
+
+    All other slots stay; the last objective may use its own tolerance. Returns the columns, changed in the first slot;
+    unchanged where no weight in force is known or time is up.
+    """
+    first = _first_slot(form)
+    current = form.layout.share(np.repeat(form.instance.current_shares[..., None], form.instance.slots, axis=3))
+    shares = first[first < form.layout.columns]
+    known = shares[~np.isnan(current[shares])]
+    if not len(known):
+        return columns
+    load = form.instance.demand[_triples(form.layout, known)]
+    tie_break = _finishing_objective(form, scales)[first] * 1e-6
+    programme = _close_programme(form, done, columns, first, known, current[known])
+    costs = np.concatenate([tie_break, np.repeat(load / max(load.sum(), 1e-300), 2)])
+    solver = Solver()
+    solver.load(programme)
+    solution = solver.minimise(costs, Method.DUAL, deadline)
+    if solution.ending is not Ending.OPTIMAL:
+        return columns
+    moved = columns.copy()
+    moved[first] = solution.columns[: len(first)]
+    return moved
+
+
+def name_weights(instance: Instance, layout: Layout) -> FloatArray:
+    """Weights w ∈ [0, 1) of every share column, [m]: a hash of the names of area, site, class and slot."""
+    area, site, query_class = (
+        np.array([_hash(name) for name in names], dtype=np.uint64)
+        for names in (instance.areas, instance.sites, instance.classes)
+    )
+    n = layout.column_triple
+    with np.errstate(over="ignore"):
+        mixed = _mix(area[layout.areas[n]] + np.uint64(1))
+        mixed = _mix(mixed ^ site[layout.column_site])
+        mixed = _mix(mixed ^ query_class[layout.classes[n]])
+        mixed = _mix(mixed ^ layout.slots[n].astype(np.uint64))
+    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+def _finishing_objective(form: StandardForm, scales: dict[Objective, float]) -> FloatArray:
+    """The objective of ``remove_slack``, times the number of triples so that the names' part stays above tolerance."""
+    total = sum(coefficients / (scales[o] or 1.0) for o, coefficients in form.objectives.items())
+    objective = np.asarray(total, dtype=np.float64).copy()
+    layout = form.layout
+    load = form.instance.demand[layout.areas, layout.classes, layout.slots]
+    weights = name_weights(form.instance, layout) * load[layout.column_triple] / max(load.sum(), 1e-300)
+    objective[form.parts["share"]] += NAMES_WEIGHT * weights
+    return objective * max(1, layout.triples)
+
+
+def _triples(layout: Layout, columns: NDArray[np.intp]) -> tuple[NDArray[np.intp], ...]:
+    n = layout.column_triple[columns]
+    return layout.areas[n], layout.classes[n], layout.slots[n]
+
+
+def _first_slot(form: StandardForm) -> NDArray[np.intp]:
+    """Share and grid columns of slot 0."""
+    shares = np.nonzero(form.layout.slots[form.layout.column_triple] == 0)[0]
+    grid = form.parts["grid"].start + np.arange(len(form.instance.sites)) * form.instance.slots
+    return np.concatenate([shares, grid]).astype(np.intp)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    matrix: sparse.csr_array
+    lower: FloatArray
+    upper: FloatArray
+
+
+def _close_programme(
+    form: StandardForm,
+    done: Sequence[Done],
+    columns: FloatArray,
+    first: NDArray[np.intp],
+    known: NDArray[np.intp],
+    current: FloatArray,
+) -> Programme:
+    """The first slot's columns, and for each known share two distances: x − above + below = x_current."""
+    rows = _with_budgets(form, done)
+    part = rows.matrix[:, first]
+    elsewhere = rows.matrix @ columns - part @ columns[first]
+    used = np.diff(part.indptr) > 0
+    # What the finished plan uses by rounding beyond a limit must not make this programme infeasible.
+    inside = part[used] @ columns[first]
+    lower = np.minimum((rows.lower - elsewhere)[used], inside)
+    upper = np.maximum((rows.upper - elsewhere)[used], inside)
+    count = len(known)
+    place = np.searchsorted(first[: len(first) - len(form.instance.sites)], known)
+    picks = sparse.coo_array((np.ones(count), (np.arange(count), place)), shape=(count, len(first))).tocsr()
+    distances = sparse.kron(sparse.eye_array(count), np.array([[-1.0, 1.0]]), format="csr")
+    matrix = sparse.vstack(
+        [
+            sparse.hstack([part[used], sparse.csr_array((int(used.sum()), 2 * count))]),
+            sparse.hstack([picks, distances]),
+        ],
+        format="csr",
+    )
+    return Programme(
+        matrix=matrix,
+        row_lower=np.concatenate([lower, current]),
+        row_upper=np.concatenate([upper, current]),
+        column_lower=np.concatenate([form.column_lower[first], np.zeros(2 * count)]),
+        column_upper=np.concatenate([form.column_upper[first], np.full(2 * count, np.inf)]),
+    )
+
+
+def _with_budgets(form: StandardForm, done: Sequence[Done]) -> _Rows:
+    """The programme's rows and one per objective of the order, at its budget."""
+    budgets = sparse.csr_array(np.array([d.stage.coefficients for d in done]))
+    return _Rows(
+        sparse.vstack([form.matrix, budgets], format="csr"),
+        np.concatenate([form.row_lower, np.full(len(done), -np.inf)]),
+        np.concatenate([form.row_upper, [d.budget for d in done]]),
+    )
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64 (Steele, Lea & Flood 2014): every input bit changes every output bit."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

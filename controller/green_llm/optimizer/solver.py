@@ -1,0 +1,170 @@
+"""HiGHS, kept alive: one solver over the phases of an interval and over intervals.
+
+What is known to bite (measured on highspy 1.15): the dual simplex is slow on the second phase, where the old basis is
+still primal feasible; threads other than 1 need a global reset first; the default feasibility tolerance of 1e-7 shows
+in the third phase. So: the method is chosen per run, one thread, tolerances 1e-9.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+import highspy
+import numpy as np
+
+from green_llm.domain.instance import FloatArray
+from green_llm.errors import NoPlanError
+from green_llm.optimizer.standard_form import Programme
+
+FEASIBILITY_TOLERANCE = 1e-9
+
+
+class Method(Enum):
+    """Which simplex; the values are HiGHS's ``simplex_strategy``."""
+
+    DUAL = 1
+    PRIMAL = 4
+
+
+class Ending(StrEnum):
+    """How a run ended. HiGHS has seventeen words for it; only one of them means optimal."""
+
+    OPTIMAL = "optimal"
+    INFEASIBLE = "infeasible"
+    TIME_LIMIT = "time limit"
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The end of one run; arrays are empty unless optimal."""
+
+    ending: Ending
+    columns: FloatArray
+    column_duals: FloatArray
+    row_duals: FloatArray
+    objective: float
+    lower_bound: float
+    """The dual objective, computed here from the duals and the bounds."""
+    seconds: float
+
+
+class Solver:
+    """One live HiGHS instance holding one programme; rows are added and bounds fixed as phases go on."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        """``seed`` permutes HiGHS's choices between ties: plans must not depend on it (tested)."""
+        self._highs = highspy.Highs()
+        self._highs.setOptionValue("output_flag", False)
+        self._highs.setOptionValue("threads", 1)
+        self._highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY_TOLERANCE)
+        self._highs.setOptionValue("dual_feasibility_tolerance", FEASIBILITY_TOLERANCE)
+        if seed is not None:
+            self._highs.setOptionValue("random_seed", seed)
+
+    def load(self, form: Programme) -> None:
+        """Take a programme; whatever was there before is forgotten."""
+        lp = highspy.HighsLp()
+        rows, columns = form.matrix.shape
+        lp.num_col_, lp.num_row_ = columns, rows
+        lp.col_cost_ = np.zeros(columns)
+        lp.col_lower_, lp.col_upper_ = form.column_lower, form.column_upper
+        lp.row_lower_, lp.row_upper_ = form.row_lower, form.row_upper
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        lp.a_matrix_.start_ = form.matrix.indptr.astype(np.int32)
+        lp.a_matrix_.index_ = form.matrix.indices.astype(np.int32)
+        lp.a_matrix_.value_ = form.matrix.data
+        self._lower, self._upper = form.column_lower.copy(), form.column_upper.copy()
+        self._row_lower, self._row_upper = form.row_lower.copy(), form.row_upper.copy()
+        self._indices = np.arange(columns, dtype=np.int32)
+        self._highs.passModel(lp)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows now."""
+        return len(self._row_lower)
+
+    def basis(self) -> highspy.HighsBasis:
+        """The basis of the last run, to start a like programme from."""
+        return self._highs.getBasis()
+
+    def start_from(self, basis: highspy.HighsBasis) -> None:
+        """Begin the next run at a basis; one that does not fit is ignored by HiGHS and costs only time."""
+        self._highs.setBasis(basis)
+
+    def add_budget(self, coefficients: FloatArray, upper: float) -> int:
+        """Add the row coefficients · columns ≤ upper; its index."""
+        used = np.nonzero(coefficients)[0].astype(np.int32)
+        self._highs.addRow(-highspy.kHighsInf, upper, len(used), used, coefficients[used])
+        self._row_lower = np.append(self._row_lower, -np.inf)
+        self._row_upper = np.append(self._row_upper, upper)
+        return self.rows - 1
+
+    def set_row_upper(self, row: int, upper: float) -> None:
+        """Change the upper side of a row."""
+        self._row_upper[row] = upper
+        self._highs.changeRowBounds(row, self._row_lower[row], upper)
+
+    def fix_to_optimum(self, solution: Solution, threshold: float) -> None:
+        """Keep every later solution optimal: fix what has a reduced cost or dual above the threshold where it is."""
+        columns = np.nonzero(np.abs(solution.column_duals) > threshold)[0]
+        at_lower = solution.column_duals[columns] > 0
+        held = np.where(at_lower, self._lower[columns], self._upper[columns])
+        self._lower[columns], self._upper[columns] = held, held
+        self._highs.changeColsBounds(len(columns), columns.astype(np.int32), held, held)
+        for row in np.nonzero(np.abs(solution.row_duals) > threshold)[0].tolist():
+            side = self._row_lower[row] if solution.row_duals[row] > 0 else self._row_upper[row]
+            self._row_lower[row] = self._row_upper[row] = side
+            self._highs.changeRowBounds(row, side, side)
+
+    def minimise(self, coefficients: FloatArray, method: Method, deadline: float | None = None) -> Solution:
+        """Minimise coefficients · columns; ``deadline`` is a ``time.perf_counter`` reading.
+
+        Raises:
+            NoPlanError: HiGHS ended in any way but optimal, infeasible or out of time.
+        """
+        begun = time.perf_counter()
+        if deadline is not None and begun >= deadline:
+            return self._without_values(Ending.TIME_LIMIT, begun)
+        # HiGHS's clock runs on over the life of the instance.
+        limit = highspy.kHighsInf if deadline is None else self._highs.getRunTime() + deadline - begun
+        self._highs.setOptionValue("time_limit", limit)
+        self._highs.setOptionValue("simplex_strategy", method.value)
+        self._highs.changeColsCost(len(coefficients), self._indices, coefficients)
+        self._highs.run()
+        match self._highs.getModelStatus():
+            case highspy.HighsModelStatus.kOptimal:
+                return self._optimal(coefficients, begun)
+            case highspy.HighsModelStatus.kInfeasible:
+                return self._without_values(Ending.INFEASIBLE, begun)
+            case highspy.HighsModelStatus.kTimeLimit:
+                return self._without_values(Ending.TIME_LIMIT, begun)
+            case other:
+                raise NoPlanError(f"HiGHS ended with {self._highs.modelStatusToString(other)}; report the instance")
+
+    def _optimal(self, coefficients: FloatArray, begun: float) -> Solution:
+        found = self._highs.getSolution()
+        columns, duals = np.array(found.col_value), np.array(found.col_dual)
+        row_duals = np.array(found.row_dual)
+        return Solution(
+            ending=Ending.OPTIMAL,
+            columns=columns,
+            column_duals=duals,
+            row_duals=row_duals,
+            objective=float(coefficients @ columns),
+            lower_bound=_bound(duals, self._lower, self._upper) + _bound(row_duals, self._row_lower, self._row_upper),
+            seconds=time.perf_counter() - begun,
+        )
+
+    def _without_values(self, ending: Ending, begun: float) -> Solution:
+        nothing = np.empty(0)
+        return Solution(ending, nothing, nothing, nothing, np.nan, -np.inf, time.perf_counter() - begun)
+
+
+def _bound(duals: FloatArray, lower: FloatArray, upper: FloatArray) -> float:
+    """Σ dual · (the side it is for): the part of the dual objective that these bounds give."""
+    side = np.where(duals > 0, lower, upper)
+    # A dual of rounding size on a side that is not there counts as none.
+    useful = np.isfinite(side) & (duals != 0)
+    return float(duals[useful] @ side[useful])
