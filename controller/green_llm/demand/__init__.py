@@ -1,1 +1,1 @@
-""" """
+"""Demand: how many queries arrive in each slot."""

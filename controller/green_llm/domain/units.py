@@ -40,3 +40,39 @@ def megabits(size_bytes: float) -> float:
 def fraction(percent: float) -> float:
     """Per cent as a fraction of one."""
     return percent / 100.0
+
+
+_SCALES: dict[str, tuple[str, float]] = {
+    "g/kWh": ("g/kWh", 1.0),
+    "kg/kWh": ("g/kWh", 1000.0),
+    "kg/MWh": ("g/kWh", 1.0),
+    "t/MWh": ("g/kWh", 1000.0),
+    "lb/MWh": ("g/kWh", 0.45359237),
+    "kW/kW": ("kW/kW", 1.0),
+    "%": ("kW/kW", 0.01),
+    "L/kWh": ("L/kWh", 1.0),
+    "L/MWh": ("L/kWh", 0.001),
+    "gal/MWh": ("L/kWh", 0.003785411784),
+}
+"""Unit: the base it is a multiple of, and how many of the base it is."""
+
+
+def convert(value: float, unit: str, wanted: str) -> float:
+    """A value in another unit of the same quantity; prices are ``CUR/MWh`` or ``CUR/kWh`` with one currency.
+
+    Raises:
+        ValueError: the units are not of one quantity; the message lists what can be converted.
+    """
+    base, factor = _base(unit)
+    wanted_base, wanted_factor = _base(wanted)
+    if base != wanted_base:
+        known = ", ".join(name for name in (*_SCALES, "USD/MWh", "USD/kWh") if _base(name)[0] == wanted_base)
+        raise ValueError(f'"{unit}" cannot be read as {wanted} (known: {known or wanted})')
+    return value * factor / wanted_factor
+
+
+def _base(unit: str) -> tuple[str, float]:
+    currency, slash, energy = unit.partition("/")
+    if slash and len(currency) == 3 and currency.isupper() and energy in ("MWh", "kWh"):
+        return f"{currency}/MWh", 1.0 if energy == "MWh" else 1000.0
+    return _SCALES.get(unit, (unit, 1.0))

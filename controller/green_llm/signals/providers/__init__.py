@@ -1,1 +1,1 @@
-""" """
+"""One module per source. Providers do not know each other."""

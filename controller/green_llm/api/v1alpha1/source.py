@@ -1,0 +1,190 @@
+"""SignalSource: one configured provider."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from green_llm.api.v1alpha1.common import CarbonBasis, Currency, DecimalText, LabelSelector, Model, Name, Text, TimeZone
+from green_llm.api.v1alpha1.policy import to_accounting
+from green_llm.domain.request import (
+    CsvSettings,
+    PersistenceSettings,
+    ProviderSettings,
+    Source,
+    StaticSettings,
+    TariffPeriod,
+    TariffSettings,
+)
+
+SAFE_VALUE = "[A-Za-z0-9_-]{1,63}"
+"""What a parameter may be where its source gives no pattern."""
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+class StaticSpec(Model):
+    """One constant."""
+
+    value: DecimalText = Field(description="The value, as a decimal string.")
+    unit: Text = Field(description="Its unit, such as USD/MWh, g/kWh, L/kWh or kW/kW.")
+
+    def settings(self) -> ProviderSettings:
+        """As the domain's settings."""
+        return StaticSettings(float(self.value), self.unit)
+
+
+class PeriodSpec(Model):
+    """Hours at one price, local time."""
+
+    price_per_m_wh: DecimalText = Field(alias="pricePerMWh", description="Price per MWh.")
+    start_hour: Annotated[int, Field(ge=0, le=23)] = Field(0, description="First hour of the day.")
+    end_hour: Annotated[int, Field(ge=1, le=24)] = Field(
+        24, description="Hour before which it ends; may be over midnight."
+    )
+    weekdays: Annotated[tuple[Literal[WEEKDAYS], ...], Field(min_length=1, max_length=7)] = Field(  # type: ignore[valid-type]
+        WEEKDAYS, description="Days it holds on."
+    )
+    months: Annotated[tuple[Annotated[int, Field(ge=1, le=12)], ...], Field(min_length=1, max_length=12)] = Field(
+        tuple(range(1, 13)), description="Months it holds in."
+    )
+
+
+class TariffSpec(Model):
+    """Time-of-use prices; the first period that matches counts."""
+
+    currency: Currency = Field(description="ISO 4217 code.")
+    time_zone: TimeZone = Field(description="IANA time zone of the hours.")
+    periods: Annotated[tuple[PeriodSpec, ...], Field(min_length=1, max_length=32)] = Field(
+        description="Prices by time."
+    )
+
+    def settings(self) -> ProviderSettings:
+        """As the domain's settings."""
+        return TariffSettings(
+            self.currency,
+            self.time_zone,
+            tuple(
+                TariffPeriod(
+                    price_per_mwh=float(period.price_per_m_wh),
+                    start_hour=period.start_hour,
+                    end_hour=period.end_hour,
+                    weekdays=frozenset(WEEKDAYS.index(day) for day in period.weekdays),
+                    months=frozenset(period.months),
+                )
+                for period in self.periods
+            ),
+        )
+
+
+class ConfigMapRef(Model):
+    """A key of a ConfigMap in the operator's namespace."""
+
+    name: Name = Field(description="Name of the ConfigMap.")
+    key: Text = Field(description="Key in it.")
+
+
+class CsvSpec(Model):
+    """Recorded values: columns start,end,value,unit,quality,issued_at."""
+
+    file: Text | None = Field(None, description="Path beside the resources; {param} is replaced by a parameter.")
+    config_map_ref: ConfigMapRef | None = Field(None, description="A key of a ConfigMap.")
+    publication_lag_seconds: Annotated[int, Field(ge=0, le=31_536_000)] = Field(
+        0, description="How long after its end a row without issued_at becomes known, s."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.file is None) == (self.config_map_ref is None):
+            raise ValueError("give file or configMapRef, exactly one of the two")
+        if self.file is not None and (self.file.startswith(("/", "configmap:")) or ".." in self.file.split("/")):
+            raise ValueError(f'file: "{self.file}" must be a path below the directory of the resources')
+        return self
+
+    def settings(self) -> ProviderSettings:
+        """As the domain's settings."""
+        reference = self.config_map_ref
+        file = self.file if reference is None else f"configmap:{reference.name}/{reference.key}"
+        return CsvSettings(file or "", float(self.publication_lag_seconds))
+
+
+class PersistenceSpec(Model):
+    """The same local hour some days ago."""
+
+    days: Literal[1, 7] = Field(1, description="1 (yesterday) or 7 (last week).")
+
+    def settings(self) -> ProviderSettings:
+        """As the domain's settings."""
+        return PersistenceSettings(self.days)
+
+
+class ParamSpec(Model):
+    """A parameter that users of the source may pass."""
+
+    name: Name = Field(description="Name of the parameter.")
+    pattern: Text | None = Field(None, description="Regular expression a value must match in full.")
+
+    @model_validator(mode="after")
+    def _pattern_compiles(self) -> Self:
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ValueError(f"pattern: is no regular expression: {error}") from None
+        return self
+
+
+class SourceSpec(Model):
+    """One configured provider: exactly the block named after it is there."""
+
+    provider: Literal["Static", "Tariff", "Csv", "Persistence"] = Field(description="Which provider.")
+    static: StaticSpec | None = Field(None, description="Settings of Static.")
+    tariff: TariffSpec | None = Field(None, description="Settings of Tariff.")
+    csv: CsvSpec | None = Field(None, description="Settings of Csv.")
+    persistence: PersistenceSpec | None = Field(None, description="Settings of Persistence; may be left out.")
+    params: Annotated[tuple[ParamSpec, ...], Field(max_length=8)] = Field((), description="What users may pass.")
+    allowed_namespaces: LabelSelector | None = Field(
+        None, description="Namespaces whose demands may use it; absent admits none. Sites always may."
+    )
+    carbon_basis: CarbonBasis | None = Field(None, description="What its carbon intensities count.")
+    stale_after_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = Field(
+        7200, description="Age from which a forecast is not used, s."
+    )
+
+    @model_validator(mode="after")
+    def _one_block(self) -> Self:
+        for fault in self._faults():
+            raise ValueError(fault)
+        return self
+
+    def _faults(self) -> list[str]:
+        blocks = {"Static": self.static, "Tariff": self.tariff, "Csv": self.csv, "Persistence": self.persistence}
+        faults = [
+            f"{name.lower()}: belongs to the provider {name}, not {self.provider}; remove it"
+            for name, block in blocks.items()
+            if block is not None and name != self.provider
+        ]
+        if blocks[self.provider] is None and self.provider != "Persistence":
+            faults.append(f"{self.provider.lower()}: is missing; the provider {self.provider} needs it")
+        declared = {entry.name for entry in self.params}
+        used = re.findall(r"\{(\w+)\}", self.csv.file) if self.csv is not None and self.csv.file else []
+        faults += [
+            f'csv.file: the parameter "{name}" is not declared in params' for name in used if name not in declared
+        ]
+        return faults
+
+    def to_domain(self, name: str, created: datetime, labels: Mapping[str, str], generation: int) -> Source:
+        """As the domain's source."""
+        del created, labels
+        block = self.static or self.tariff or self.csv or self.persistence or PersistenceSpec()
+        return Source(
+            name=name,
+            generation=generation,
+            settings=block.settings(),
+            stale_after_seconds=float(self.stale_after_seconds),
+            allowed_namespaces=self.allowed_namespaces and self.allowed_namespaces.to_domain(),
+            params={entry.name: entry.pattern or SAFE_VALUE for entry in self.params},
+            accounting=self.carbon_basis and to_accounting(self.carbon_basis),
+        )

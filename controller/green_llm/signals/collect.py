@@ -1,0 +1,251 @@
+"""The chain: for each site and kind the first source with a fresh value, slot by slot."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from green_llm.domain.request import PersistenceSettings, Policy, Source
+from green_llm.domain.series import (
+    Point,
+    Series,
+    SignalBook,
+    SignalKind,
+    SignalProblem,
+    SignalQuery,
+    SignalRef,
+    SlotValue,
+)
+from green_llm.domain.time import Slots
+from green_llm.domain.topology import Site
+from green_llm.errors import GreenLLMError, SignalError
+from green_llm.services.ports import SignalProvider
+from green_llm.signals.providers.csv import ReadText
+from green_llm.signals.registry import provider_of
+from green_llm.signals.resample import to_slots
+
+FETCH_TIMEOUT_SECONDS = 10.0
+PLAUSIBLE = {
+    SignalKind.ELECTRICITY_PRICE: (-2000.0, 20000.0),
+    SignalKind.CARBON_INTENSITY: (0.0, 2000.0),
+    SignalKind.SOLAR_OUTPUT: (0.0, 1.5),
+    SignalKind.WIND_OUTPUT: (0.0, 1.5),
+    SignalKind.WUE: (0.0, 50.0),
+    SignalKind.EWIF: (0.0, 50.0),
+}
+"""In the kind's unit. Outside, a value is taken for an error of the source and not used."""
+
+FetchKey = tuple[str, SignalKind, tuple[tuple[str, str], ...], str, datetime, datetime]
+
+
+@dataclass
+class _Round:
+    """One collection: every source is asked once for the same thing, however many sites share it."""
+
+    policy: Policy
+    sources: Mapping[str, Source]
+    slots: Slots
+    now: datetime
+    fetches: dict[FetchKey, asyncio.Task[Series]] = field(default_factory=dict)
+
+
+class Collector:
+    """Implements ``services.ports.SignalCollector``. Providers live as long as their source's configuration."""
+
+    def __init__(self, read_text: ReadText) -> None:
+        self._read_text = read_text
+        self._providers: dict[str, tuple[Source, SignalProvider]] = {}
+
+    async def collect(
+        self, policy: Policy, sites: Collection[Site], sources: Mapping[str, Source], slots: Slots, now: datetime
+    ) -> SignalBook:
+        """A value per slot for each kind a site has a chain for; None and a problem where no source has one."""
+        current = _Round(policy, sources, slots, now)
+        wanted = [(site, kind, chain) for site in sites for kind, chain in site.signals.items()]
+        chains = await asyncio.gather(*(self._chain(current, site, kind, chain) for site, kind, chain in wanted))
+        values = {(site.name, kind): found for (site, kind, _), (found, _) in zip(wanted, chains, strict=True)}
+        problems = tuple(problem for _, found in chains for problem in found)
+        return SignalBook(slots, values, problems)
+
+    async def _chain(
+        self, current: _Round, site: Site, kind: SignalKind, chain: tuple[SignalRef, ...]
+    ) -> tuple[tuple[SlotValue | None, ...], list[SignalProblem]]:
+        """Fill the slots from the first source on; later ones are asked only for what is missing."""
+        filled: list[SlotValue | None] = [None] * current.slots.count
+        problems: list[SignalProblem] = []
+        for index, reference in enumerate(chain):
+            if all(value is not None for value in filled):
+                break
+            try:
+                found = await self._entry(current, site, kind, chain, index)
+            except GreenLLMError as error:
+                problems.append(SignalProblem(site.name, kind, str(error), reference.source))
+                continue
+            for slot, value in enumerate(found):
+                filled[slot] = filled[slot] or value
+        missing = [slot for slot, value in enumerate(filled) if value is None]
+        if missing:
+            start = current.slots.slot_start(missing[0])
+            problems.append(
+                SignalProblem(
+                    site.name,
+                    kind,
+                    f"InferenceSite {site.name}: signals.{kind.value}: no source has a fresh value for the slot from "
+                    f"{start:%Y-%m-%dT%H:%MZ} ({len(missing)} of {len(filled)} slots); add a fall-back source",
+                    slot_start=start,
+                )
+            )
+        return tuple(filled), problems
+
+    async def _entry(
+        self, current: _Round, site: Site, kind: SignalKind, chain: tuple[SignalRef, ...], index: int
+    ) -> list[SlotValue | None]:
+        """What one source of a chain has for the slots, fresh and plausible."""
+        reference = chain[index]
+        source = _checked(current, site, kind, chain, index)
+        series = await self._fetch(current, site, kind, chain, index, current.slots.start, current.slots.end)
+        fresh = [point for point in series.points if _fresh(point, reference, source, current.now)]
+        low, high = PLAUSIBLE[kind]
+        for point in fresh:
+            if not low <= point.value <= high:
+                raise SignalError(
+                    f"InferenceSite {site.name}: signals.{kind.value}: SignalSource {source.name} gives {point.value:g} "
+                    f"{series.unit} at {point.start:%Y-%m-%dT%H:%MZ}, outside {low:g} … {high:g}; check its unit"
+                )
+        return to_slots(fresh, source.name, current.slots, _delivered(kind, reference))
+
+    async def _fetch(
+        self,
+        current: _Round,
+        site: Site,
+        kind: SignalKind,
+        chain: tuple[SignalRef, ...],
+        index: int,
+        start: datetime,
+        end: datetime,
+    ) -> Series:
+        """Ask a source; one question is asked once per collection."""
+        reference = chain[index]
+        source = current.sources[reference.source]
+        query = SignalQuery(
+            kind=kind,
+            params=reference.params,
+            start=start,
+            end=end,
+            now=current.now,
+            unit=kind.unit(current.policy.currency),
+            time_zone=site.time_zone,
+        )
+        if isinstance(source.settings, PersistenceSettings):
+
+            async def history(past: SignalQuery) -> tuple[Point, ...]:
+                return await self._before(current, site, kind, chain[:index], past)
+
+            # It repeats its own chain's past, so it is made anew for each chain.
+            return await _ask(provider_of(source, self._read_text, history), query, source)
+        key = (source.name, kind, tuple(sorted(reference.params.items())), site.time_zone, start, end)
+        if key not in current.fetches:
+            current.fetches[key] = asyncio.ensure_future(_ask(self._provider(source), query, source))
+        return await current.fetches[key]
+
+    async def _before(
+        self, current: _Round, site: Site, kind: SignalKind, earlier: tuple[SignalRef, ...], query: SignalQuery
+    ) -> tuple[Point, ...]:
+        """What the earlier sources of a chain know of a past interval; the first that knows any of it."""
+        reasons: list[str] = []
+        for index in range(len(earlier)):
+            try:
+                _checked(current, site, kind, earlier, index)
+                series = await self._fetch(current, site, kind, earlier, index, query.start, query.end)
+            except GreenLLMError as error:
+                reasons.append(str(error))
+                continue
+            if series.points:
+                return series.points
+        raise SignalError("; ".join(reasons) or f"no earlier source of signals.{kind.value} has a value to repeat")
+
+    def _provider(self, source: Source) -> SignalProvider:
+        known = self._providers.get(source.name)
+        if known is None or known[0] != source:
+            known = (source, provider_of(source, self._read_text, _no_history))
+            self._providers[source.name] = known
+        return known[1]
+
+
+async def _no_history(_query: SignalQuery) -> tuple[Point, ...]:
+    return ()
+
+
+async def _ask(provider: SignalProvider, query: SignalQuery, source: Source) -> Series:
+    """One fetch, bounded in time; whatever goes wrong is a SignalError that names the source."""
+    try:
+        return await asyncio.wait_for(provider.fetch(query), FETCH_TIMEOUT_SECONDS)
+    except TimeoutError:
+        raise SignalError(f"SignalSource {source.name}: no answer within {FETCH_TIMEOUT_SECONDS:g} s") from None
+    except GreenLLMError as error:
+        raise SignalError(str(error)) from error
+    except Exception as error:
+        # A defect of one provider must not stop the others; its name and type are what can be acted on.
+        raise SignalError(f"SignalSource {source.name}: failed with {type(error).__name__}: {error}") from error
+
+
+def _checked(current: _Round, site: Site, kind: SignalKind, chain: tuple[SignalRef, ...], index: int) -> Source:
+    """The source an entry names, if it may be used as it stands."""
+    reference = chain[index]
+    where = f"InferenceSite {site.name}: signals.{kind.value}[{index}]"
+    source = current.sources.get(reference.source)
+    if source is None:
+        known = ", ".join(sorted(current.sources)) or "none"
+        raise SignalError(f'{where}: there is no SignalSource "{reference.source}" (known: {known})')
+    for problem in _entry_faults(current.policy, source, kind, chain, index):
+        raise SignalError(f"{where}: {problem}")
+    return source
+
+
+def _entry_faults(
+    policy: Policy, source: Source, kind: SignalKind, chain: tuple[SignalRef, ...], index: int
+) -> Iterator[str]:
+    reference = chain[index]
+    for name, value in reference.params.items():
+        if name not in source.params:
+            known = ", ".join(sorted(source.params)) or "none"
+            yield f'SignalSource {source.name} takes no parameter "{name}" (known: {known})'
+        elif not re.fullmatch(source.params[name], value):
+            yield f'parameter {name}: "{value}" does not match {source.params[name]} of SignalSource {source.name}'
+    missing = sorted(set(source.params) - set(reference.params))
+    if missing:
+        yield f'parameter "{missing[0]}" of SignalSource {source.name} is missing'
+    repeats = isinstance(source.settings, PersistenceSettings)
+    if kind is SignalKind.CARBON_INTENSITY and not repeats and source.accounting != policy.accounting:
+        declared = "undeclared" if source.accounting is None else "/".join(vars(source.accounting).values())
+        wanted = "/".join(vars(policy.accounting).values())
+        yield (
+            f"SignalSource {source.name} counts carbon as {declared}, GreenPolicy {policy.name} as {wanted}; "
+            "declare or change spec.carbonBasis, or use another source"
+        )
+    if kind is SignalKind.ELECTRICITY_PRICE and not repeats:
+        priced = [entry for entry in chain if entry.basis is not None]
+        plain = reference.multiplier == 1.0 and reference.adder_per_mwh == 0.0
+        others = {entry.basis for entry in priced if entry.multiplier == 1.0 and entry.adder_per_mwh == 0.0}
+        if plain and reference.basis is not None and len(others) > 1 and reference.basis != priced[0].basis:
+            yield (
+                f"its basis {reference.basis} differs from {priced[0].basis} before it; give multiplier and adderPerMWh "
+                "so that both are delivered prices"
+            )
+
+
+def _fresh(point: Point, reference: SignalRef, source: Source, now: datetime) -> bool:
+    """Whether a point may be used now. What has elapsed, a day-ahead price or a tariff does not age."""
+    if point.issued_at is None or point.end <= now or reference.basis == "DayAhead":
+        return True
+    return (now - point.issued_at).total_seconds() <= source.stale_after_seconds
+
+
+def _delivered(kind: SignalKind, reference: SignalRef) -> Callable[[float], float]:
+    """A wholesale price as a delivered one."""
+    if kind is not SignalKind.ELECTRICITY_PRICE:
+        return lambda value: value
+    return lambda value: value * reference.multiplier + reference.adder_per_mwh

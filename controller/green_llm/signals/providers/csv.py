@@ -1,0 +1,153 @@
+"""Recorded values from CSV files: ``start,end,value,unit,quality,issued_at``.
+
+A row is visible at τ only if it was published by then: a forecast at its ``issued_at``, an actual (no ``issued_at``) at
+its end plus the source's publication lag. So a replay knows no more than anyone knew at the time.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from green_llm.domain.instance import FloatArray
+from green_llm.domain.request import CsvSettings
+from green_llm.domain.series import Point, Quality, Series, SignalQuery
+from green_llm.domain.units import convert
+from green_llm.errors import SignalError
+
+ReadText = Callable[[str], tuple[str, str]]
+"""Gives (version, text) of a file by its name; the same version means the same text. Raises StoreError."""
+COLUMNS = ("start", "end", "value", "unit", "quality", "issued_at")
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """A parsed file: seconds since 1970, ascending by start."""
+
+    start: FloatArray
+    end: FloatArray
+    value: FloatArray
+    visible_from: FloatArray
+    issued: FloatArray
+    """Issue of a forecast; the end of the interval for an actual."""
+    actual: NDArray[np.bool_]
+    unit: tuple[str, ...]
+    quality: tuple[Quality, ...]
+    longest: float
+    """Longest interval, s: how far before a window a row can begin that reaches into it."""
+
+
+class CsvProvider:
+    """One source of recorded values; files are parsed once per version."""
+
+    def __init__(self, name: str, settings: CsvSettings, read_text: ReadText) -> None:
+        self._name, self._settings, self._read_text = name, settings, read_text
+        self._tables: dict[str, tuple[str, _Table]] = {}
+
+    async def fetch(self, query: SignalQuery) -> Series:
+        """Visible rows that touch the query's interval: actuals before forecasts, newer issues before older ones.
+
+        Raises:
+            SignalError: the file cannot be read, or a row is wrong; names file, line and column.
+        """
+        file = re.sub(r"\{(\w+)\}", lambda match: query.params.get(match[1], match[0]), self._settings.file)
+        table = self._table(file)
+        start, end, now = query.start.timestamp(), query.end.timestamp(), query.now.timestamp()
+        first, last = np.searchsorted(table.start, [start - table.longest, end])
+        rows = np.arange(first, last)
+        rows = rows[(table.end[rows] > start) & (table.visible_from[rows] <= now)]
+        best = rows[np.lexsort((table.issued[rows], table.actual[rows]))][::-1]
+        taken: list[int] = []
+        for row in best.tolist():
+            if all(table.end[row] <= table.start[other] or table.start[row] >= table.end[other] for other in taken):
+                taken.append(row)
+        points = tuple(self._point(table, row, query.unit, file) for row in sorted(taken))
+        return Series(query.kind, self._name, query.unit, points)
+
+    def _table(self, file: str) -> _Table:
+        version, text = self._read_text(file)
+        known = self._tables.get(file)
+        if known is None or known[0] != version:
+            known = (version, parse(text, f"SignalSource {self._name}: {file}", self._settings.publication_lag_seconds))
+            self._tables[file] = known
+        return known[1]
+
+    def _point(self, table: _Table, row: int, unit: str, file: str) -> Point:
+        try:
+            value = convert(float(table.value[row]), table.unit[row], unit)
+        except ValueError as error:
+            raise SignalError(f"SignalSource {self._name}: {file}: unit: {error}") from error
+        return Point(
+            start=datetime.fromtimestamp(table.start[row], UTC),
+            end=datetime.fromtimestamp(table.end[row], UTC),
+            value=value,
+            quality=table.quality[row],
+            issued_at=datetime.fromtimestamp(table.issued[row], UTC),
+        )
+
+
+def parse(text: str, source: str, publication_lag_seconds: float = 0.0) -> _Table:
+    """A file's rows; ``source`` begins every message.
+
+    Raises:
+        SignalError: names the line, the column and the fault.
+    """
+    reader = csv.DictReader(io.StringIO(text))
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise SignalError(
+            f"{source}: line 1: the columns must be {','.join(COLUMNS)}, not {','.join(reader.fieldnames or ())}"
+        )
+    rows = [_row(row, f"{source}: line {reader.line_num}") for row in reader]
+    rows.sort(key=lambda row: row[0])
+    start, end, value, issued = (np.array([row[n] for row in rows], dtype=np.float64) for n in range(4))
+    actual = np.isnan(issued)
+    return _Table(
+        start=start,
+        end=end,
+        value=value,
+        visible_from=np.where(actual, end + publication_lag_seconds, issued),
+        issued=np.where(actual, end, issued),
+        actual=actual,
+        unit=tuple(row[4] for row in rows),
+        quality=tuple(row[5] for row in rows),
+        longest=float((end - start).max(initial=0.0)),
+    )
+
+
+def _row(row: dict[str, str], where: str) -> tuple[float, float, float, float, str, Quality]:
+    if None in row or None in row.values():
+        raise SignalError(f"{where}: must have {len(COLUMNS)} columns")
+    start, end = _time(row, "start", where), _time(row, "end", where)
+    if end <= start:
+        raise SignalError(f"{where}: end: must be after start")
+    try:
+        value = float(row["value"])
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise SignalError(f'{where}: value: "{row["value"]}" is not a number; leave the row out where there is none')
+    issued = _time(row, "issued_at", where) if row["issued_at"] else np.nan
+    default = Quality.MEASURED if np.isnan(issued) else Quality.FORECAST
+    try:
+        quality = Quality(row["quality"]) if row["quality"] else default
+    except ValueError:
+        known = ", ".join(Quality)
+        raise SignalError(f'{where}: quality: "{row["quality"]}" is unknown (known: {known})') from None
+    return start, end, value, issued, row["unit"], quality
+
+
+def _time(row: dict[str, str], column: str, where: str) -> float:
+    try:
+        moment = datetime.fromisoformat(row[column])
+    except ValueError:
+        raise SignalError(f'{where}: {column}: "{row[column]}" is not an ISO 8601 time') from None
+    if moment.tzinfo is None:
+        raise SignalError(f'{where}: {column}: "{row[column]}" has no UTC offset; write 2026-10-05T00:00Z')
+    return moment.timestamp()

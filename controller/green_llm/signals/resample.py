@@ -1,0 +1,38 @@
+"""From points to slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from green_llm.domain.series import Point, Quality, SlotValue
+from green_llm.domain.time import Slots
+
+COVERED = 1e-6
+"""A slot counts as covered when no more than this share of it is missing (rounded times)."""
+_WORST_LAST = list(Quality)
+
+
+def to_slots(
+    points: Iterable[Point], source: str, slots: Slots, transform: Callable[[float], float] = lambda value: value
+) -> list[SlotValue | None]:
+    """The time-weighted mean of each slot; None where the points do not cover all of it.
+
+    A slot made of several points has the worst quality and the oldest issue among them.
+    """
+    ordered = sorted(points, key=lambda point: point.start)
+    return [_slot(ordered, source, start, end, transform) for start, end in slots]
+
+
+def _slot(
+    points: list[Point], source: str, start: datetime, end: datetime, transform: Callable[[float], float]
+) -> SlotValue | None:
+    inside = [(point, (min(point.end, end) - max(point.start, start)).total_seconds()) for point in points]
+    inside = [(point, seconds) for point, seconds in inside if seconds > 0]
+    covered, length = sum(seconds for _, seconds in inside), (end - start).total_seconds()
+    if covered < length * (1 - COVERED):
+        return None
+    mean = sum(point.value * seconds for point, seconds in inside) / covered
+    issues = [point.issued_at for point, _ in inside if point.issued_at is not None]
+    quality = max((point.quality for point, _ in inside), key=_WORST_LAST.index)
+    return SlotValue(transform(mean), source, quality, min(issues, default=None))
