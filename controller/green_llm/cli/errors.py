@@ -45,23 +45,20 @@ def of_result(result: Result) -> Exit:
 def guarded(app: typer.Typer) -> int:
     """Run the application; every error becomes one message on stderr and a status."""
     try:
-        status = app(standalone_mode=False)
+        return int(app(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _say("interrupted", Exit.INTERRUPTED)
-    except InvalidInputError as error:
-        return _say(str(error), Exit.WRONG_INPUT)
-    except TimeUpError as error:
-        return _say(str(error), Exit.TIME_LIMIT)
     except GreenLLMError as error:
-        return _say(str(error), Exit.FAILED)
+        known = {InvalidInputError: Exit.WRONG_INPUT, TimeUpError: Exit.TIME_LIMIT}
+        status = next((code for kind, code in known.items() if isinstance(error, kind)), Exit.FAILED)
+        return _say(str(error), status)
     except BrokenPipeError:
         # The reader has gone (`… | head`); writing what is left would fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
-    return int(status or 0)
 
 
 def interruptible(work: Callable[[Callable[[str], None]], T]) -> T:

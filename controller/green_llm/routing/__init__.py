@@ -1,1 +1,1 @@
-""" """
+"""Routes: reading and changing the weights of their rules, and nothing else."""

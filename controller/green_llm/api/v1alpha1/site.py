@@ -197,11 +197,15 @@ class SiteSpec(Model):
             chain = self.signals.solar_output if kind is RenewableType.SOLAR else self.signals.wind_output
             if not chain:
                 found.append(f"power.renewables[{number}]: {kind.value} needs signals.{kind.output_signal.value}")
+        return found + self._name_faults()
+
+    def _name_faults(self) -> list[str]:
         resources = {entry.name for entry in self.capacity}
+        found = []
         for entry in self.performance:
             for need in entry.resource_seconds_per_thousand_tokens:
                 if need.name not in resources:
-                    found.append(
+                    found.append(  # noqa: PERF401 - a comprehension would hide the message
                         f"performance[{entry.profile}].resourceSecondsPerThousandTokens: "
                         f'"{need.name}" is no resource of spec.capacity (known: {", ".join(sorted(resources)) or "none"})'
                     )

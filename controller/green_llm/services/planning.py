@@ -1,0 +1,347 @@
+"""``reconcile``: the data path, top to bottom. The operator, the command line and the embedded run all call it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from green_llm.domain.amounts import Ledger
+from green_llm.domain.plan import Plan, Result, Termination
+from green_llm.domain.request import Kind, ObjectKey, Problem
+from green_llm.domain.routes import Route, RouteKey
+from green_llm.domain.series import SignalBook
+from green_llm.domain.time import Slots, floor_to_slot, slots_from
+from green_llm.errors import NoPlanError, SignalError, StoreError
+from green_llm.optimizer import Session, optimize
+from green_llm.optimizer.diagnosis import routed_shares
+from green_llm.services import valuing
+from green_llm.services.accounting import open_ledger, water_account
+from green_llm.services.admission import PairRequest, PolicyRequest, RuleKey
+from green_llm.services.assemble import Assembled, Traffic, assemble
+from green_llm.services.availability import (
+    Availability,
+    availability,
+    held_share,
+    held_since,
+    held_water_liters,
+    remaining_traffic,
+)
+from green_llm.services.outcome import Outcome, WaterAccount, WeightRow
+from green_llm.services.ports import DemandCollector, LedgerStore, Routes, SignalCollector
+from green_llm.services.weighing import SiteShares, Weighed, pair_shares, resting_rows, rows, rule_id, weigh, writes
+
+LONGEST_CHARGE = timedelta(days=7)
+"""Elapsed time beyond it (the planner was away) is counted as uncharged."""
+RoutesRead = Mapping[RouteKey, Route]
+PairName = tuple[str, str, str]
+"""(demand, area, class)."""
+
+
+@dataclass
+class Memory:
+    """What makes the next interval faster. Losing it costs time, nothing else."""
+
+    session: Session = field(default_factory=Session)
+    previous: Plan | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """What is known of one interval before it is planned."""
+
+    request: PolicyRequest
+    now: datetime
+    slots: Slots
+    book: SignalBook
+    past: int
+    """How many slots of the book come before slot 0."""
+    traffic: tuple[Traffic, ...]
+    ledger: Ledger
+    sites: Availability
+    water: WaterAccount | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What planning an interval came to."""
+
+    sites: Availability
+    result: Result | None = None
+    assembled: Assembled | None = None
+    error: str | None = None
+
+    def shares(self, traffic: Sequence[Traffic]) -> dict[PairName, SiteShares]:
+        """Slot 0's shares of every pair in the plan, with what held sites keep; what routes can do with them."""
+        if self.result is None or self.assembled is None:
+            return {}
+        instance = self.assembled.instance
+        infeasible = self.result.termination is Termination.INFEASIBLE
+        first = (routed_shares(instance, self.result.plan) if infeasible else self.result.plan.shares)[..., 0]
+        place = {pair_name(e.pair): ik for e, ik in zip(self.assembled.traffic, self.assembled.place, strict=True)}
+        found: dict[PairName, SiteShares] = {}
+        for entry in traffic:
+            name = pair_name(entry.pair)
+            held = held_share(entry, self.sites)
+            rest = 1.0 - sum(held.values())
+            if name in place:
+                i, k = place[name]
+                held |= {site: rest * float(first[i, j, k]) for j, site in enumerate(instance.sites)}
+            if sum(held.values()) > 0:
+                found[name] = held
+        return found
+
+
+class Planning:
+    """Plans policies; one instance serves all of them."""
+
+    def __init__(
+        self,
+        signals: SignalCollector,
+        demand: DemandCollector,
+        routes: Routes,
+        ledgers: LedgerStore,
+        time_limit_s: float | None = None,
+    ) -> None:
+        self._signals, self._demand, self._routes, self._ledgers = signals, demand, routes, ledgers
+        self._time_limit_s = time_limit_s
+        self._memory: dict[str, Memory] = {}
+
+    async def reconcile(self, request: PolicyRequest, routes: RoutesRead, now: datetime) -> Outcome:
+        """Bring the weights of one policy's rules towards the optimum for ``now``.
+
+        ``routes`` are the policy's routes as just read. Without a plan the weights stay and the outcome says why.
+
+        Raises:
+            StoreError: the ledger cannot be read or kept.
+        """
+        clock = _Clock()
+        interval, unknown = await self._prepare(request, routes, now)
+        clock.lap("signals")
+        planned = await self._plan(interval)
+        clock.lap("solve")
+        shares = planned.shares(interval.traffic)
+        weighed = _weigh(interval, shares, routes)
+        after, failed = await self._write(weighed, routes)
+        clock.lap("write")
+        written = {e.binding.key for e in weighed if e.write and e.binding.route not in failed}
+        ledger = replace(interval.ledger, last_write=_last_write(interval.ledger, weighed, written, now))
+        self._ledgers.save(request.policy.name, ledger)
+        return _outcome(
+            replace(interval, ledger=ledger), planned, shares, weighed, after, failed, written, unknown, clock
+        )
+
+    async def _prepare(
+        self, request: PolicyRequest, routes: RoutesRead, now: datetime
+    ) -> tuple[Interval, list[Problem]]:
+        """Collect signals and demand, charge what has elapsed, see which sites can be planned with."""
+        policy = request.policy
+        ledger = self._ledgers.load(policy.name) or open_ledger(now, policy.slot_seconds)
+        slots = slots_from(now, policy.slot_seconds, policy.slots)
+        window, past = _window(ledger, slots, now)
+        book = await self._signals.collect(policy, request.sites, request.sources, window, now)
+        traffic, unknown = await self._traffic(request, routes, window, now)
+        ledger = valuing.charged(request, ledger, traffic, book, past, now)
+        sites = availability(request.sites, book, past, ledger, now, policy.guardrails.hold_seconds)
+        ledger = replace(ledger, held_since=held_since(ledger, sites, now))
+        interval = Interval(
+            request=request,
+            now=now,
+            slots=slots,
+            book=book,
+            past=past,
+            traffic=tuple(traffic),
+            ledger=ledger,
+            sites=sites,
+            water=None if policy.water is None else water_account(ledger, policy.water, slots),
+        )
+        return interval, unknown
+
+    async def _traffic(
+        self, request: PolicyRequest, routes: RoutesRead, window: Slots, now: datetime
+    ) -> tuple[list[Traffic], list[Problem]]:
+        """What arrives in every slot of the window, and the pairs of which nobody knows."""
+        traffic, problems = [], []
+        for pair in request.pairs:
+            current = pair_shares(pair, routes)
+            if pair.fixed is not None and current is None:
+                problems.append(replace(pair.fixed, message=f"{pair.fixed.message}; it has no weights in force either"))
+                continue
+            try:
+                queries = await self._demand.collect(pair.entry, pair.area, window, now)
+            except SignalError as error:
+                problems.append(_unknown_demand(pair, str(error)))
+                continue
+            traffic.append(Traffic(pair, queries, current))
+        return traffic, problems
+
+    async def _plan(self, interval: Interval) -> Planned:
+        """The plan for the sites that have signals; expired ones are held on to where the rest is too small."""
+        sites = interval.sites
+        if not interval.traffic:
+            return Planned(sites=sites, error="no demand takes part; there is nothing to plan")
+        if not sites.usable:
+            return Planned(
+                sites=sites, error=f"no site can be planned with: {sites.describe()}; weights stay as they are"
+            )
+        planned = await self._optimize(interval, sites)
+        infeasible = planned.result is not None and planned.result.termination is Termination.INFEASIBLE
+        if infeasible and sites.expired:
+            return await self._optimize(interval, sites.holding_on())
+        return planned
+
+    async def _optimize(self, interval: Interval, sites: Availability) -> Planned:
+        """One solve, off the event loop."""
+        policy = interval.request.policy
+        rest = remaining_traffic(interval.traffic, sites)
+        if not rest:
+            return Planned(
+                sites=sites, error=f"all traffic is on held sites: {sites.describe()}; weights stay as they are"
+            )
+        window = (interval.past, interval.past + sites.slots)
+        cap = None
+        if interval.water is not None:
+            held = held_water_liters(interval.traffic, interval.request.sites, sites, window)
+            cap = max(0.0, interval.water.horizon_cap_liters * sites.slots / policy.slots - held)
+        assembled = assemble(policy.name, sites.usable, rest, interval.book, window, water_cap=cap)
+        memory = self._memory.setdefault(policy.name, Memory())
+        try:
+            result = await asyncio.to_thread(
+                optimize,
+                assembled.instance,
+                policy.order,
+                time_limit_s=self._time_limit_s,
+                previous=memory.previous,
+                session=memory.session,
+            )
+        except NoPlanError as error:
+            self._memory.pop(policy.name)
+            return Planned(sites=sites, assembled=assembled, error=str(error))
+        memory.previous = result.plan
+        return Planned(sites=sites, result=result, assembled=assembled)
+
+    async def _write(self, weighed: list[Weighed], routes: RoutesRead) -> tuple[RoutesRead, dict[RouteKey, str]]:
+        """Write what must change; the routes as they then are, and what failed."""
+        after, failed = dict(routes), {}
+        for change in writes(weighed, routes):
+            try:
+                after[change.route.key] = await self._routes.write(change)
+            except StoreError as error:
+                failed[change.route.key] = str(error)
+        return after, failed
+
+
+class _Clock:
+    """Wall time by step."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self._last = now - self._last, now
+
+
+def pair_name(pair: PairRequest) -> PairName:
+    """(demand, area, class)."""
+    return pair.demand.key, pair.area.name, pair.query_class.name
+
+
+def _window(ledger: Ledger, slots: Slots, now: datetime) -> tuple[Slots, int]:
+    """The slots to collect: from the ledger's end to the horizon's; and how many of them come before slot 0."""
+    since = max(ledger.charged_until, now - LONGEST_CHARGE)
+    first = min(floor_to_slot(since, slots.slot_seconds), slots.start)
+    past = round((slots.start - first).total_seconds() / slots.slot_seconds)
+    return Slots(first, slots.slot_seconds, past + slots.count), past
+
+
+def _unknown_demand(pair: PairRequest, message: str) -> Problem:
+    key = ObjectKey(Kind.DEMAND, pair.demand.namespace, pair.demand.name)
+    return Problem(key, f"spec.areas[{pair.area.name}].demand", message, "DemandUnknown")
+
+
+def _weigh(interval: Interval, shares: Mapping[PairName, SiteShares], routes: RoutesRead) -> list[Weighed]:
+    """Every steered rule once, in the plan's shares of the first pair that uses it."""
+    found: dict[RuleKey, Weighed] = {}
+    for entry in interval.traffic:
+        planned = shares.get(pair_name(entry.pair))
+        if entry.fixed or planned is None:
+            continue
+        for binding in entry.pair.bindings:
+            if binding.key in found:
+                continue
+            last = interval.ledger.last_write.get(rule_id(binding))
+            route = routes[binding.route]
+            found[binding.key] = weigh(interval.request.policy, entry.pair, binding, route, planned, interval.now, last)
+    return list(found.values())
+
+
+def _last_write(ledger: Ledger, weighed: list[Weighed], written: set[RuleKey], now: datetime) -> Mapping[str, datetime]:
+    """When each rule was written last; rules that are gone are forgotten."""
+    known = {rule_id(e.binding): now if e.binding.key in written else None for e in weighed}
+    return {name: moment for name, new in known.items() if (moment := new or ledger.last_write.get(name)) is not None}
+
+
+def _rows(
+    traffic: Sequence[Traffic], weighed: list[Weighed], after: RoutesRead, written: set[RuleKey]
+) -> list[WeightRow]:
+    by_rule = {entry.binding.key: entry for entry in weighed}
+    found: list[WeightRow] = []
+    for entry in traffic:
+        for binding in entry.pair.bindings:
+            decided = by_rule.get(binding.key)
+            if decided is None or entry.fixed:
+                found += resting_rows(entry.pair, binding, after[binding.route])
+            else:
+                own = replace(decided, pair=entry.pair)
+                found += rows(own, after[binding.route], written=binding.key in written)
+    return found
+
+
+def _outcome(
+    interval: Interval,
+    planned: Planned,
+    shares: Mapping[PairName, SiteShares],
+    weighed: list[Weighed],
+    after: RoutesRead,
+    failed: Mapping[RouteKey, str],
+    written: set[RuleKey],
+    unknown: list[Problem],
+    clock: _Clock,
+) -> Outcome:
+    """Everything there is to say of the interval; what is in force is recomputed from the routes, not from the plan."""
+    request, traffic, sites = interval.request, interval.traffic, planned.sites
+    ground = valuing.ground(request, traffic, interval.book, (interval.past, interval.past + 1))
+    in_force = [pair_shares(entry.pair, after) for entry in traffic]
+    wanted = [shares.get(pair_name(entry.pair)) for entry in traffic]
+    broken = valuing.broken_limits(ground, in_force)
+    fixed = [entry.pair.fixed for entry in traffic if entry.pair.fixed is not None]
+    return Outcome(
+        policy=request.policy,
+        now=interval.now,
+        slots=replace(interval.slots, count=sites.slots),
+        book=interval.book,
+        result=planned.result,
+        error=planned.error,
+        instance=None if planned.assembled is None else planned.assembled.instance,
+        planned=valuing.rates(ground, valuing.amounts_of(request, ground, wanted)),
+        in_force=valuing.rates(ground, valuing.amounts_of(request, ground, in_force)),
+        nearest=valuing.rates(ground, valuing.nearest_amounts(request, ground, in_force)),
+        broken_in_force=valuing.only_in_force(broken, valuing.broken_limits(ground, wanted)),
+        weights=tuple(_rows(traffic, weighed, after, written)),
+        unrouted={
+            pair_name(entry.pair): shares[pair_name(entry.pair)]
+            for entry in traffic
+            if not entry.pair.bindings and pair_name(entry.pair) in shares
+        },
+        skipped=tuple(dict.fromkeys([*request.skipped, *unknown, *fixed])),
+        writes_failed=failed,
+        held_sites={name: ", ".join(kinds) for name, kinds in sites.holding.items()},
+        horizon_shortened_to=sites.slots if sites.slots < request.policy.slots else None,
+        ledger=interval.ledger,
+        water=interval.water,
+        seconds=clock.laps,
+    )

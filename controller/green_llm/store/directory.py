@@ -1,0 +1,302 @@
+"""A directory of YAML files as the home of resources and routes: the embedded run, and GitOps.
+
+Status goes beside each file (``NAME.status.yaml``), ledgers into ``state/``; of a route only the weights are changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from green_llm.api.parse import GROUP, key_of, parse
+from green_llm.domain.amounts import Ledger
+from green_llm.domain.request import Demand, Kind, ObjectKey, Policy, Problem, Resources, Source
+from green_llm.domain.routes import Route, RouteKey, RouteWrite
+from green_llm.domain.topology import Site
+from green_llm.errors import StoreError
+from green_llm.routing import documents as routes
+from green_llm.store import files, ledger
+from green_llm.store.yaml_files import dump_documents, line_of, load_documents, with_weights
+
+STATUS_SUFFIX = ".status.yaml"
+STATE = "state"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an object is written."""
+
+    path: Path
+    document: Any
+
+    def at(self, field_path: str) -> str:
+        """``FILE:LINE`` of a field."""
+        return f"{self.path}:{line_of(self.document, field_path)}"
+
+
+@dataclass
+class Loaded:
+    """Everything in the directory at one moment."""
+
+    policies: dict[str, Policy] = field(default_factory=dict)
+    sites: dict[str, Site] = field(default_factory=dict)
+    demands: dict[str, Demand] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+    namespace_labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    origins: dict[ObjectKey, Origin] = field(default_factory=dict)
+    routes: dict[RouteKey, Origin] = field(default_factory=dict)
+    config_maps: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+    """Files that are no YAML, documents of no known kind: file, line, fault."""
+
+    @property
+    def resources(self) -> Resources:
+        """As the domain's resources."""
+        return Resources(
+            policies=self.policies,
+            sites=self.sites,
+            demands=self.demands,
+            sources=self.sources,
+            namespace_labels=self.namespace_labels,
+            problems=tuple(self.problems),
+        )
+
+
+class DirectoryStore:
+    """Implements the ports ``Routes`` and ``LedgerStore`` of ``services.ports`` for one directory."""
+
+    def __init__(self, root: Path) -> None:
+        """``root`` must be a directory.
+
+        Raises:
+            StoreError: it is none.
+        """
+        if not root.is_dir():
+            raise StoreError(f"{root}: is no directory; name one that holds the resources")
+        self._root = root.resolve()
+        self._shown = root
+        self._loaded = Loaded()
+        self._stamps: dict[Path, files.Stamp] = {}
+        self._csv: dict[Path, files.Stamp | None] = {}
+
+    def load(self) -> Loaded:
+        """Read every YAML file; what is wrong is in ``problems`` and ``unreadable`` and does not stop the rest."""
+        paths = self._paths()
+        self._stamps = files.stamps(paths)
+        loaded = Loaded()
+        for path in paths:
+            shown = self._shown / path.relative_to(self._root)
+            try:
+                found = load_documents(files.read(path), shown)
+            except StoreError as error:
+                loaded.unreadable.append(str(error))
+                continue
+            for document in found:
+                _place(loaded, document, shown)
+        self._loaded = loaded
+        return loaded
+
+    def changed(self) -> bool:
+        """Whether somebody else has edited a file since ``load``."""
+        read = {path: files.stamp(path) for path in self._csv}
+        return files.stamps(self._paths()) != self._stamps or read != self._csv
+
+    async def read(self, keys: Collection[RouteKey]) -> Mapping[RouteKey, Route]:
+        """The routes that exist, read now."""
+        found: dict[RouteKey, Route] = {}
+        for key in keys:
+            document = self._route_document(key)
+            if document is not None:
+                found[key] = routes.read_route(document, routes.ADAPTERS[key.group, key.kind])
+        return found
+
+    async def write(self, change: RouteWrite) -> Route:
+        """Change weights in the route's file and nothing else, byte for byte.
+
+        Raises:
+            StoreError: the route has changed since it was read, or its file cannot be written.
+        """
+        key = change.route.key
+        path = self._route_path(key)
+        text = files.read(path)
+        document = _document(load_documents(text, path), key)
+        adapter = routes.ADAPTERS[key.group, key.kind]
+        if document is None or routes.read_route(document, adapter) != change.route:
+            raise StoreError(f"{key}: has changed in {path} since it was read; it is planned anew")
+        edits = []
+        for name, weights in change.weights.items():
+            rule = routes.rule_named(document, name)
+            if rule is None:
+                raise StoreError(f'{key}: has no single rule "{name}" any more; it is planned anew')
+            edits += routes.new_weights(rule, key.namespace, weights)
+        if edits:
+            files.write_atomically(path, with_weights(text, edits, path))
+            self._note(path)
+            for other, origin in self._loaded.routes.items():
+                if origin.path == self._loaded.routes[key].path:
+                    self._loaded.routes[other] = Origin(origin.path, None)
+        return (await self.read([key]))[key]
+
+    def write_status(self, statuses: Mapping[ObjectKey, Mapping[str, Any]]) -> None:
+        """Write each object's status beside its file, where it differs from what is there."""
+        by_path: dict[Path, list[Mapping[str, Any]]] = {}
+        for key, status in sorted(statuses.items()):
+            origin = self._loaded.origins.get(key)
+            if origin is not None:
+                metadata = {"name": key.name} | ({"namespace": key.namespace} if key.namespace else {})
+                document = {"kind": key.kind.value, "metadata": metadata, "status": status}
+                by_path.setdefault(self._absolute(origin.path), []).append(document)
+        for path, found in by_path.items():
+            target = path.with_name(path.stem + STATUS_SUFFIX)
+            text = dump_documents(found)
+            if not target.exists() or files.read(target) != text:
+                files.write_atomically(target, text)
+
+    def read_status(self) -> dict[ObjectKey, dict[str, Any]]:
+        """The statuses written before, by object; what cannot be read counts as not there."""
+        found: dict[ObjectKey, dict[str, Any]] = {}
+        for path in {self._absolute(origin.path) for origin in self._loaded.origins.values()}:
+            target = path.with_name(path.stem + STATUS_SUFFIX)
+            if target.exists():
+                for document in load_documents(files.read(target), target):
+                    metadata = document["metadata"]
+                    key = ObjectKey(Kind(document["kind"]), str(metadata.get("namespace", "")), str(metadata["name"]))
+                    found[key] = document["status"]
+        return found
+
+    def load_ledger(self, policy: str) -> Ledger | None:
+        """The ledger of a policy; None where there is none yet. StoreError where it is damaged."""
+        path = self._ledger_path(policy)
+        return ledger.load(files.read(path), str(path)) if path.exists() else None
+
+    def save_ledger(self, policy: str, content: Ledger) -> None:
+        """Keep the ledger of a policy, all or nothing."""
+        files.write_atomically(self._ledger_path(policy), ledger.dump(content))
+
+    def read_text(self, name: str) -> tuple[str, str]:
+        """(version, text) of a file below the directory, or of ``configmap:NAME/KEY``.
+
+        Raises:
+            StoreError: it is not there, or outside the directory.
+        """
+        if name.startswith("configmap:"):
+            config_map, _, key = name.removeprefix("configmap:").partition("/")
+            text = self._loaded.config_maps.get(config_map, {}).get(key)
+            if text is None:
+                raise StoreError(f'there is no ConfigMap "{config_map}" with the key "{key}"; create it')
+            return str(hash(text)), text
+        path = (self._root / name).resolve()
+        if not path.is_relative_to(self._root):
+            raise StoreError(f"{name}: is outside {self._shown}; keep signals below it")
+        stamp = self._csv[path] = files.stamp(path)
+        if stamp is None:
+            raise StoreError(f"{self._shown / name}: does not exist; create it or correct the source's file")
+        return str(stamp), files.read(path)
+
+    def _paths(self) -> list[Path]:
+        """The YAML files that hold resources, in order."""
+        found = []
+        for path in sorted(self._root.rglob("*.y*ml")):
+            parts = path.relative_to(self._root).parts
+            hidden = any(part.startswith(".") for part in parts)
+            if (
+                path.suffix in (".yaml", ".yml")
+                and not hidden
+                and parts[0] != STATE
+                and not path.name.endswith(STATUS_SUFFIX)
+            ):
+                found.append(path)
+        return found
+
+    def _note(self, path: Path) -> None:
+        """An edit of ours is no edit."""
+        self._stamps |= files.stamps([path])
+
+    def _absolute(self, shown: Path) -> Path:
+        return self._root / shown.relative_to(self._shown)
+
+    def _ledger_path(self, policy: str) -> Path:
+        return self._root / STATE / f"ledger-{policy}.json"
+
+    def _route_path(self, key: RouteKey) -> Path:
+        origin = self._loaded.routes.get(key)
+        if origin is None:
+            raise StoreError(f"{key}: is in no file of {self._shown}")
+        path = self._absolute(origin.path)
+        if not path.resolve().is_relative_to(self._root):
+            raise StoreError(f"{origin.path}: leads outside {self._shown}; it is not written")
+        return path
+
+    def _route_document(self, key: RouteKey) -> Any:
+        origin = self._loaded.routes.get(key)
+        if origin is None:
+            return None
+        path = self._absolute(origin.path)
+        if origin.document is not None and files.stamp(path) == self._stamps.get(path):
+            return origin.document
+        try:
+            document = _document(load_documents(files.read(path), origin.path), key)
+        except StoreError:
+            return None
+        self._loaded.routes[key] = Origin(origin.path, document)
+        return document
+
+
+def _document(found: list[Any], key: RouteKey) -> Any:
+    """The document of a route."""
+    return next((d for d in found if isinstance(d, Mapping) and routes.key_of(d) == key), None)
+
+
+def _place(loaded: Loaded, document: Any, path: Path) -> None:
+    """Sort one document into what was loaded."""
+    if not isinstance(document, Mapping):
+        loaded.unreadable.append(f"{path}: a document is no mapping; write a manifest with apiVersion and kind")
+        return
+    kind, version = str(document.get("kind", "")), str(document.get("apiVersion", ""))
+    adapter = routes.adapter_of(document)
+    metadata = document.get("metadata") or {}
+    if version.partition("/")[0] == GROUP:
+        _place_resource(loaded, document, path, kind)
+    elif adapter is not None:
+        key = routes.key_of(document)
+        if key in loaded.routes:
+            loaded.unreadable.append(
+                f"{path}:{document.lc.line + 1}: {key} is also in {loaded.routes[key].path}; keep one"
+            )
+        else:
+            loaded.routes[key] = Origin(path, document)
+    elif kind == "Namespace":
+        loaded.namespace_labels[str(metadata.get("name"))] = dict(metadata.get("labels") or {})
+    elif kind == "ConfigMap":
+        loaded.config_maps[str(metadata.get("name"))] = dict(document.get("data") or {})
+    elif not kind or not version:
+        loaded.unreadable.append(f"{path}:{document.lc.line + 1}: a document has no apiVersion and kind; add them")
+
+
+def _place_resource(loaded: Loaded, document: Any, path: Path, kind: str) -> None:
+    if kind not in list(Kind):
+        known = ", ".join(Kind)
+        loaded.unreadable.append(
+            f'{path}:{document.lc.line + 1}: kind: "{kind}" is unknown in {GROUP} (known: {known})'
+        )
+        return
+    key = key_of(document)
+    if key in loaded.origins:
+        message = f"is also in {loaded.origins[key].at('metadata.name')}; keep one"
+        loaded.problems.append(Problem(key, "metadata.name", message, "Duplicate"))
+        return
+    loaded.origins[key] = Origin(path, document)
+    match parse(document):
+        case Policy() as policy:
+            loaded.policies[policy.name] = policy
+        case Site() as site:
+            loaded.sites[site.name] = site
+        case Demand() as demand:
+            loaded.demands[demand.key] = demand
+        case Source() as source:
+            loaded.sources[source.name] = source
+        case problems:
+            loaded.problems += problems

@@ -1,0 +1,59 @@
+"""Ledgers as JSON text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from green_llm.domain.amounts import Amounts, Ledger
+from green_llm.errors import StoreError
+
+FORMAT = "green-llm-ledger/1"
+
+
+def dump(ledger: Ledger) -> str:
+    """The ledger as text that ``load`` reads back unchanged."""
+    return json.dumps({"format": FORMAT, **asdict(ledger)}, indent=1, default=_time) + "\n"
+
+
+def load(text: str, source: str) -> Ledger:
+    """The ledger in a text; ``source`` begins every message.
+
+    Raises:
+        StoreError: it is damaged. It is never begun anew by itself: the water budget hangs on it.
+    """
+    try:
+        return _ledger(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{source}: the ledger is damaged ({error}); restore it from a copy, or delete it to begin a new period"
+        ) from error
+
+
+def _ledger(document: dict[str, Any]) -> Ledger:
+    if document.pop("format") != FORMAT:
+        raise ValueError(f"the format is not {FORMAT}")
+    known = {field.name for field in fields(Ledger)}
+    if set(document) - known:
+        raise ValueError(f'unknown field "{min(set(document) - known)}"')
+    values: dict[str, Any] = dict(document)
+    for name in ("charged_until", "period_start", "slot_start"):
+        if values.get(name) is not None:
+            values[name] = _moment(values[name])
+    for name in ("in_force", "nearest"):
+        values[name] = {site: Amounts(**amounts) for site, amounts in values.get(name, {}).items()}
+    for name in ("held_since", "last_write"):
+        values[name] = {key: _moment(text) for key, text in values.get(name, {}).items()}
+    return Ledger(**values)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _time(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in a ledger")
