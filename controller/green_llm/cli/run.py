@@ -1,6 +1,197 @@
-"""``green-llm run``."""
+"""``green-llm run``: the main job on a directory of YAML files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from green_llm.cli.errors import Exit, of_result
+from green_llm.errors import InvalidInputError, StoreError
+
+if TYPE_CHECKING:
+    from green_llm.bootstrap import EmbeddedRun, Reading
+    from green_llm.services.outcome import Outcome
+
+DEFAULT_METRICS_PORT = 9464
 
 
-def run() -> int:
-    """Later."""
-    return 0
+def run(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of resources and routes.")],
+    once: Annotated[bool, typer.Option(help="Plan every policy once, then end.")] = False,
+    interval: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds between plans; default: the policy's.")
+    ] = None,
+    replay: Annotated[
+        float | None, typer.Option(min=1, metavar="SPEEDUP", help="Run recorded days this much faster than real time.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Begin at this time (ISO 8601); default: now, or the recording's.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="End a replay at this time; default: the recording's end.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve /metrics here; default 9464.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --once: print one JSON object.")] = False,
+) -> int:
+    """Plan every policy of a directory at each interval, and write the weights into its routes.
+
+    Edits are picked up while it runs; Ctrl-C ends it after the interval under way. A replay runs recorded signals, obeys
+    what was known at each time, and keeps its ledger in memory.
+    """
+    if as_json and not once:
+        raise InvalidInputError("--json goes with --once; watch /metrics or the status files of a running planner")
+    if once and replay is not None:
+        raise InvalidInputError("--once and --replay exclude each other; give --start with --once")
+    from green_llm.bootstrap import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
+    from green_llm.settings import Settings  # noqa: PLC0415
+
+    try:
+        settings = Settings()
+        embedded = EmbeddedRun(directory, settings, replay=replay is not None)
+    except StoreError as error:
+        raise InvalidInputError(str(error)) from error
+    begin = _moment(start, "--start")
+    if once:
+        return asyncio.run(_once(embedded, begin or datetime.now(UTC), as_json=as_json))
+    from green_llm.observability.server import metrics_server  # noqa: PLC0415
+
+    port = DEFAULT_METRICS_PORT if metrics_port is None else metrics_port
+    with metrics_server(embedded.recorder.registry, port, settings.metrics_address) as served:
+        typer.echo(f"metrics on http://{settings.metrics_address}:{served}/metrics", err=True)
+        if replay is not None:
+            return asyncio.run(_replay(embedded, replay, interval, begin, _moment(until, "--until")))
+        return asyncio.run(_forever(embedded, interval, settings.poll_seconds))
+
+
+async def _once(embedded: EmbeddedRun, now: datetime, *, as_json: bool) -> int:
+    from green_llm.cli.report import print_json  # noqa: PLC0415
+    from green_llm.cli.run_report import outcome_document, print_outcome  # noqa: PLC0415
+
+    reading = await embedded.read()
+    _warn(reading)
+    outcomes = await _all(embedded, reading, now)
+    if as_json:
+        skipped = [problem for problem in reading.admission.problems]
+        print_json({"policies": {o.policy.name: outcome_document(o, skipped) for o in outcomes}})
+    else:
+        for outcome in outcomes:
+            print_outcome(outcome)
+    if not outcomes:
+        raise InvalidInputError("there is no GreenPolicy that parses; `green-llm validate` says what is wrong")
+    return max((Exit.FAILED if o.result is None else of_result(o.result) for o in outcomes), default=Exit.OPTIMAL)
+
+
+async def _all(embedded: EmbeddedRun, reading: Reading, now: datetime) -> list[Outcome]:
+    """One interval of every policy, then the status files."""
+    outcomes = [await embedded.reconcile(request, now) for request in reading.requests.values()]
+    embedded.recorder.keep_only(reading.requests)
+    embedded.write_status(reading, outcomes, now)
+    return outcomes
+
+
+async def _forever(embedded: EmbeddedRun, interval: float | None, poll_seconds: float) -> int:
+    """Plan when a policy is due, and at once when a file changes."""
+    from green_llm.cli.run_report import print_line  # noqa: PLC0415
+
+    stop = _stop_on_signals()
+    due: dict[str, datetime] = {}
+    reading = await embedded.read()
+    _warn(reading)
+    while not stop.is_set():
+        now = datetime.now(UTC)
+        if embedded.store.changed():
+            reading, due = await embedded.read(), {}
+            _warn(reading)
+        ready = [request for name, request in reading.requests.items() if due.get(name, now) <= now]
+        outcomes = []
+        for request in ready:
+            outcomes.append(await embedded.reconcile(request, now))
+            period = timedelta(seconds=interval or request.policy.period_seconds)
+            due[request.policy.name] = now + period
+            print_line(outcomes[-1])
+        if outcomes:
+            embedded.recorder.keep_only(reading.requests)
+            embedded.write_status(reading, outcomes, now)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), poll_seconds)
+    return Exit.OPTIMAL
+
+
+async def _replay(
+    embedded: EmbeddedRun, speedup: float, interval: float | None, begin: datetime | None, until: datetime | None
+) -> int:
+    """Step through recorded time, a period at a time, no faster than ``speedup``."""
+    from green_llm.cli.run_report import print_line, print_totals  # noqa: PLC0415
+
+    stop = _stop_on_signals()
+    reading = await embedded.read()
+    _warn(reading)
+    span = embedded.recorded_span(reading.loaded.resources)
+    if span is None and (begin is None or until is None):
+        raise InvalidInputError("there are no recorded signals that overlap; give --start and --until")
+    # The first recorded day is there for persistence to repeat.
+    now = begin or (span[0] + timedelta(days=1) if span else datetime.now(UTC))
+    end = until or (span[1] if span else now)
+    last: dict[str, Outcome] = {}
+    while now < end and not stop.is_set():
+        begun = asyncio.get_running_loop().time()
+        if embedded.store.changed():
+            reading = await embedded.read()
+            _warn(reading)
+        outcomes = await _all(embedded, reading, now)
+        for outcome in outcomes:
+            print_line(outcome)
+            last[outcome.policy.name] = outcome
+        period = interval or min((o.policy.period_seconds for o in outcomes), default=300)
+        now += timedelta(seconds=period)
+        pause = period / speedup - (asyncio.get_running_loop().time() - begun)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), max(pause, 0.001))
+    for outcome in last.values():
+        print_totals(outcome)
+    return Exit.OPTIMAL
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Set by the first SIGINT or SIGTERM; the second ends the process."""
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(Exit.INTERRUPTED)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    return stop
+
+
+def _warn(reading: Reading) -> None:
+    """Say on stderr what is left out."""
+    for message in reading.loaded.unreadable:
+        typer.echo(message, err=True)
+    for problem in reading.admission.problems:
+        typer.echo(f"{located(reading, problem)}: {problem.key}: {problem.field}: {problem.message}", err=True)
+
+
+def located(reading: Reading, problem: Any) -> str:
+    """``FILE:LINE`` of a problem."""
+    origin = reading.loaded.origins.get(problem.key)
+    return origin.at(problem.field) if origin else "?"
+
+
+def _moment(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInputError(f'{option}: "{text}" is not an ISO 8601 time, such as 2026-10-20T12:00Z') from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

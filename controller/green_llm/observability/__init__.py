@@ -1,1 +1,1 @@
-""" """
+"""What the planner says of itself: metrics, logs, decision records."""

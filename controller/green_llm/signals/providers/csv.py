@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -57,7 +57,7 @@ class CsvProvider:
         Raises:
             SignalError: the file cannot be read, or a row is wrong; names file, line and column.
         """
-        file = re.sub(r"\{(\w+)\}", lambda match: query.params.get(match[1], match[0]), self._settings.file)
+        file = file_of(self._settings, query.params)
         table = self._table(file)
         start, end, now = query.start.timestamp(), query.end.timestamp(), query.now.timestamp()
         first, last = np.searchsorted(table.start, [start - table.longest, end])
@@ -91,6 +91,11 @@ class CsvProvider:
             quality=table.quality[row],
             issued_at=datetime.fromtimestamp(table.issued[row], UTC),
         )
+
+
+def file_of(settings: CsvSettings, params: Mapping[str, str]) -> str:
+    """The file's name with its place-holders filled."""
+    return re.sub(r"\{(\w+)\}", lambda match: params.get(match[1], match[0]), settings.file)
 
 
 def parse(text: str, source: str, publication_lag_seconds: float = 0.0) -> _Table:

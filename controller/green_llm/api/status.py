@@ -1,0 +1,224 @@
+"""From outcomes to the status of resources: what is in force, what was planned, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from green_llm.domain.amounts import Amounts, total
+from green_llm.domain.plan import Termination
+from green_llm.domain.request import Kind, Mode, ObjectKey, Problem
+from green_llm.domain.series import SignalKind
+from green_llm.services.outcome import Outcome, WeightRow
+
+Status = dict[str, Any]
+MOST_WEIGHTS = 512
+INTERVALS_VALID = 3
+"""A plan is good for this many periods; then, with nothing newer, the weights in force are stale."""
+
+
+def decimal(value: float) -> str:
+    """A number as a decimal string: resources have no floats."""
+    text = f"{value:.6f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def moment(value: datetime) -> str:
+    """A time as Kubernetes writes it."""
+    return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def policy_status(outcome: Outcome, previous: Mapping[str, Any] | None = None) -> Status:
+    """The status of a policy after an interval."""
+    result = outcome.result
+    status: Status = {"observedGeneration": outcome.policy.generation}
+    degraded, reason, message = _degraded(outcome)
+    ready = "False" if outcome.result is None else "True"
+    status["conditions"] = conditions(
+        [
+            ("Ready", ready, "Planned" if ready == "True" else "NoPlan", outcome.error or "planned"),
+            ("Degraded", "True" if degraded else "False", reason, message),
+        ],
+        outcome.policy.generation,
+        outcome.now,
+        previous,
+    )
+    status["mode"] = outcome.policy.mode.value
+    if result is not None:
+        valid = outcome.now + timedelta(seconds=INTERVALS_VALID * outcome.policy.period_seconds)
+        status["plan"] = {
+            "solvedTime": moment(outcome.now),
+            "validUntilTime": moment(valid),
+            "termination": result.termination.value,
+            "slots": outcome.slots.count,
+        }
+        budgets = {phase.objective: phase.budget for phase in result.phases}
+        status["objectives"] = [
+            {
+                "name": objective.value,
+                "value": decimal(result.values.of(objective)),
+                "unit": objective.unit,
+            }
+            | ({"budget": decimal(budget)} if (budget := budgets.get(objective)) is not None else {})
+            for objective in outcome.policy.order.objectives
+        ]
+        status["binding"] = [
+            {"limit": b.limit.value, "shadowPrice": decimal(price.value), "unit": price.unit}
+            for b in result.binding
+            if b.limit.value == "water_cap"
+            for price in b.prices
+        ]
+    if outcome.water is not None:
+        status["water"] = {
+            "periodStartTime": moment(outcome.water.period_start),
+            "usedLiters": decimal(outcome.water.used_liters),
+            "remainingLiters": decimal(outcome.water.remaining_liters),
+        }
+    status["perHour"] = per_hour(total(outcome.in_force.values()))
+    status["savings"] = _savings(outcome)
+    return status
+
+
+def demand_statuses(outcome: Outcome, previous: Mapping[ObjectKey, Mapping[str, Any]]) -> dict[ObjectKey, Status]:
+    """The status of every demand of a policy."""
+    generations = {p.key: 0 for p in outcome.skipped if p.key.kind is Kind.DEMAND}
+    rows: dict[ObjectKey, list[WeightRow]] = {key: [] for key in generations}
+    for row in outcome.weights:
+        namespace, _, name = row.demand.partition("/")
+        rows.setdefault(ObjectKey(Kind.DEMAND, namespace, name), []).append(row)
+    for demand, _, _ in outcome.unrouted:
+        namespace, _, name = demand.partition("/")
+        rows.setdefault(ObjectKey(Kind.DEMAND, namespace, name), [])
+    return {key: _demand_status(outcome, key, found, previous.get(key)) for key, found in rows.items()}
+
+
+def rejected_status(problems: Iterable[Problem], now: datetime, previous: Mapping[str, Any] | None = None) -> Status:
+    """The status of a resource that takes part in nothing."""
+    found = list(problems)
+    text = "; ".join(f"{problem.field}: {problem.message}" for problem in found)
+    verdicts = [("Ready", "False", found[0].reason, text), ("Accepted", "False", found[0].reason, text)]
+    return {"conditions": conditions(verdicts, 0, now, previous)}
+
+
+def site_statuses(outcome: Outcome, previous: Mapping[ObjectKey, Mapping[str, Any]]) -> dict[ObjectKey, Status]:
+    """The status of every site that has signals: who claims it, and what its signals say now."""
+    first = int((outcome.slots.start - outcome.book.slots.start).total_seconds()) // outcome.book.slots.slot_seconds
+    signals: dict[str, list[Status]] = {}
+    for (site, kind), values in sorted(outcome.book.values.items()):
+        value = values[first]
+        if value is not None:
+            entry: Status = {"kind": kind.value, "source": value.source, "value": decimal(value.value)}
+            entry |= {"unit": SignalKind(kind).unit(outcome.policy.currency), "quality": value.quality.value}
+            entry["intervalStartTime"] = moment(outcome.slots.start)
+            signals.setdefault(site, []).append(
+                entry | ({"issuedTime": moment(value.issued_at)} if value.issued_at else {})
+            )
+    found: dict[ObjectKey, Status] = {}
+    for site in sorted({name for name, _ in outcome.book.values}):
+        key = ObjectKey(Kind.SITE, "", site)
+        missing = outcome.held_sites.get(site)
+        verdict = ("Ready", "False", "SignalsMissing", f"no value for {missing}; its share is held") if missing else (
+            "Ready", "True", "SignalsFresh", "every signal has a value")  # fmt: skip
+        found[key] = {
+            "claimedBy": outcome.policy.name,
+            "conditions": conditions([verdict], 0, outcome.now, previous.get(key)),
+            "signals": signals.get(site, []),
+        }
+    return found
+
+
+def conditions(
+    verdicts: Iterable[tuple[str, str, str, str]], generation: int, now: datetime, previous: Mapping[str, Any] | None
+) -> list[Status]:
+    """metav1.Conditions; the transition time moves only when the status does."""
+    before = {entry["type"]: entry for entry in (previous or {}).get("conditions", [])}
+    found = []
+    for kind, status, reason, message in verdicts:
+        old = before.get(kind, {})
+        same = old.get("status") == status
+        found.append(
+            {
+                "type": kind,
+                "status": status,
+                "reason": reason,
+                "message": message[:1024],
+                "lastTransitionTime": old["lastTransitionTime"] if same else moment(now),
+                "observedGeneration": generation,
+            }
+        )
+    return found
+
+
+def per_hour(amounts: Amounts) -> Status:
+    """Rates as a status shows them."""
+    return {
+        "cost": decimal(amounts.cost),
+        "emissionsKilograms": decimal(amounts.emissions_kg),
+        "waterLiters": decimal(amounts.water_l),
+        "meanDelayMilliseconds": round(amounts.mean_delay_s * 1000),
+    }
+
+
+def _degraded(outcome: Outcome) -> tuple[bool, str, str]:
+    result = outcome.result
+    if result is None:
+        return True, "NoPlan", outcome.error or "no plan"
+    if result.termination is Termination.INFEASIBLE:
+        return True, "Infeasible", "; ".join(entry.message for entry in result.diagnosis[:5])
+    if result.termination is Termination.TIME_LIMIT:
+        missed = ", ".join(result.phases_not_reached) or "finishing"
+        return True, "TimeLimit", f"time was up before {missed}"
+    if outcome.held_sites:
+        return True, "SignalsMissing", f"held for want of signals: {', '.join(outcome.held_sites)}"
+    if outcome.horizon_shortened_to is not None:
+        return True, "HorizonShortened", f"signals cover {outcome.horizon_shortened_to} slots"
+    if outcome.broken_in_force:
+        return True, "Ramping", "; ".join(entry.message for entry in outcome.broken_in_force[:5])
+    return False, "Optimal", "the plan keeps every limit"
+
+
+def _savings(outcome: Outcome) -> Status:
+    ours, theirs = total(outcome.in_force.values()), total(outcome.nearest.values())
+    return {
+        "versus": "nearest",
+        "cost": decimal(theirs.cost - ours.cost),
+        "emissionsKilograms": decimal(theirs.emissions_kg - ours.emissions_kg),
+        "waterLiters": decimal(theirs.water_l - ours.water_l),
+    }
+
+
+def _demand_status(
+    outcome: Outcome, key: ObjectKey, rows: list[WeightRow], previous: Mapping[str, Any] | None
+) -> Status:
+    faults = [problem for problem in outcome.skipped if problem.key == key and problem.reason != "Suspended"]
+    suspended = any(problem.key == key and problem.reason == "Suspended" for problem in outcome.skipped)
+    shadow = outcome.policy.mode is Mode.SHADOW or any(row.held_by == "Shadow" for row in rows)
+    failed = sorted({str(row.route) for row in rows if row.route in outcome.writes_failed})
+    text = "; ".join(f"{problem.field}: {problem.message}" for problem in faults)
+    accepted = ("Accepted", "False", faults[0].reason, text) if faults else ("Accepted", "True", "Accepted", "accepted")
+    if failed:
+        routed = ("Routed", "False", "WriteFailed", f"not written: {', '.join(failed)}")
+    elif suspended:
+        routed = ("Routed", "False", "Suspended", "suspended: weights stay as they are")
+    elif shadow:
+        routed = ("Routed", "False", "Shadow", "planned only: no route is written")
+    else:
+        routed = ("Routed", "True" if rows else "False", "Written" if rows else "NoRoutes", "weights are in force")
+    ready = accepted[1] == "True" and outcome.result is not None and not failed
+    reason = "Ready" if ready else (accepted[2] if faults else routed[2] if failed else "NoPlan")
+    verdicts = [("Ready", "True" if ready else "False", reason, text or routed[3]), accepted, routed]
+    shown = rows[:MOST_WEIGHTS]
+    return {
+        "conditions": conditions(verdicts, 0, outcome.now, previous),
+        "mode": "Shadow" if shadow else "Active",
+        "policy": outcome.policy.name,
+        "weights": [_weight(row) for row in shown],
+        "omittedWeights": len(rows) - len(shown),
+    }
+
+
+def _weight(row: WeightRow) -> Status:
+    entry: Status = {"area": row.area, "class": row.query_class, "route": row.route.name, "rule": row.rule}
+    entry |= {"site": row.site, "plannedBasisPoints": round(row.planned * 10_000)}
+    return entry | ({} if row.weight is None else {"weight": row.weight})

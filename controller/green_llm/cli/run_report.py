@@ -1,0 +1,148 @@
+"""Outcomes for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from green_llm.domain.amounts import total
+from green_llm.domain.request import Problem
+from green_llm.services.outcome import Outcome
+
+BAR = 10
+
+
+def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict[str, Any]:
+    """An outcome as `green-llm run --once --json` prints it."""
+    skipped = dict.fromkeys([*outcome.skipped, *problems])
+    return {
+        "termination": outcome.result.termination.value if outcome.result else "none",
+        "error": outcome.error,
+        "mode": outcome.policy.mode.value,
+        "at": outcome.now.isoformat(),
+        "values": asdict(outcome.result.values) if outcome.result else None,
+        "weights": [
+            {
+                "demand": row.demand,
+                "area": row.area,
+                "class": row.query_class,
+                "route": row.route.name,
+                "rule": row.rule,
+                "site": row.site,
+                "planned": row.planned,
+                "wanted": row.wanted,
+                "weight": row.weight,
+                "written": row.written,
+                "held_by": row.held_by,
+            }
+            for row in outcome.weights
+        ],
+        "unrouted": [
+            {"demand": demand, "area": area, "class": query_class, "shares": shares}
+            for (demand, area, query_class), shares in outcome.unrouted.items()
+        ],
+        "in_force_per_hour": {site: asdict(amounts) for site, amounts in outcome.in_force.items()},
+        "broken_in_force": [entry.message for entry in outcome.broken_in_force],
+        "diagnosis": [entry.message for entry in outcome.result.diagnosis] if outcome.result else [],
+        "signal_problems": [problem.message for problem in outcome.book.problems],
+        "held_sites": dict(outcome.held_sites),
+        "skipped": [
+            {"object": str(p.key), "field": p.field, "reason": p.reason, "message": p.message} for p in skipped
+        ],
+        "seconds": dict(outcome.seconds),
+    }
+
+
+def print_line(outcome: Outcome) -> None:
+    """One interval in one line: what is in force beside the nearest site, and where traffic goes."""
+    ours, theirs, currency = total(outcome.in_force.values()), total(outcome.nearest.values()), outcome.policy.currency
+    ending = outcome.result.termination.value if outcome.result else "no plan"
+    head = f"{outcome.now:%m-%d %H:%MZ} {outcome.policy.name} {ending}"
+    parts = [
+        f"{ours.cost:.2f} {currency}/h ({change(ours.cost, theirs.cost)})",
+        f"{ours.emissions_kg:.1f} kgCO2/h ({change(ours.emissions_kg, theirs.emissions_kg)})",
+        f"{ours.water_l:.0f} L/h ({change(ours.water_l, theirs.water_l)})",
+        f"{ours.mean_delay_s * 1000:.0f} ms",
+    ]
+    typer.echo(f"{head}  {'  '.join(parts)}  {_traffic(outcome)}")
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """One interval as tables."""
+    console = Console()
+    ending = outcome.result.termination.value if outcome.result else "no plan"
+    console.print(
+        f"[bold]{outcome.policy.name}[/] {outcome.now:%Y-%m-%d %H:%MZ}: {ending}, {outcome.policy.mode.value}"
+    )
+    if outcome.error:
+        console.print(f"[red]✗[/] {outcome.error}", highlight=False)
+    table = Table("demand", "area", "class", "route/rule", "site", "planned", "in force", "held by")
+    for row in outcome.weights:
+        name = f"{row.route.name}/{row.rule}"
+        weight = "-" if row.weight is None else str(row.weight)
+        table.add_row(
+            row.demand, row.area, row.query_class, name, row.site, f"{row.planned:.1%}", weight, row.held_by or ""
+        )
+    if outcome.weights:
+        console.print(table)
+    print_rates(console, outcome)
+    messages = [entry.message for entry in outcome.result.diagnosis] if outcome.result else []
+    for message in [*messages, *(entry.message for entry in outcome.broken_in_force)]:
+        console.print(f"[red]✗[/] {message}", highlight=False)
+    for problem in outcome.book.problems:
+        console.print(f"[yellow]![/] {problem.message}", highlight=False)
+
+
+def print_rates(console: Console, outcome: Outcome) -> None:
+    """Rates now: planned, in force, nearest."""
+    table = Table("per hour, now", "planned", "in force", "nearest site", "in force vs nearest")
+    planned, ours, theirs = (total(x.values()) for x in (outcome.planned, outcome.in_force, outcome.nearest))
+    for name, pick in _SHOWN:
+        label = name.format(currency=outcome.policy.currency)
+        values = [pick(amounts) for amounts in (planned, ours, theirs)]
+        table.add_row(label, *(f"{value:,.2f}" for value in values), change(values[1], values[2]))
+    console.print(table)
+
+
+def print_totals(outcome: Outcome) -> None:
+    """What a replay came to."""
+    if outcome.ledger is None:
+        return
+    console = Console()
+    ours, theirs = total(outcome.ledger.in_force.values()), total(outcome.ledger.nearest.values())
+    table = Table(f"{outcome.policy.name}, totals", "in force", "nearest site", "difference")
+    for name, pick in _SHOWN:
+        label = name.format(currency=outcome.policy.currency)
+        table.add_row(label, f"{pick(ours):,.2f}", f"{pick(theirs):,.2f}", change(pick(ours), pick(theirs)))
+    console.print(table)
+    if outcome.water is not None:
+        water = outcome.water
+        console.print(f"water budget: {water.used_liters:,.0f} of {water.budget_liters:,.0f} L used in this period")
+
+
+_SHOWN = (
+    ("cost {currency}", lambda a: a.cost),
+    ("emissions kgCO2e", lambda a: a.emissions_kg),
+    ("water L", lambda a: a.water_l),
+    ("energy kWh", lambda a: a.energy_kwh),
+    ("mean delay ms", lambda a: a.mean_delay_s * 1000.0),
+)
+
+
+def change(value: float, reference: float) -> str:
+    """A difference in per cent, with its sign."""
+    return f"{100 * (value - reference) / abs(reference):+.1f} %" if reference else "-"
+
+
+def _traffic(outcome: Outcome) -> str:
+    """Queries by site as bars."""
+    everything = total(outcome.in_force.values()).queries
+    if not everything:
+        return ""
+    shares = sorted(((a.queries / everything, site) for site, a in outcome.in_force.items()), reverse=True)
+    return " ".join(f"{site} {'█' * max(1, round(share * BAR))} {share:.0%}" for share, site in shares if share > 0.005)

@@ -1,0 +1,253 @@
+"""Every metric, rendered from outcomes. One function per subject; names and units as ``docs/metrics.md`` lists them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from green_llm.domain.amounts import Amounts, SiteAmounts
+from green_llm.domain.plan import Objective
+from green_llm.domain.series import SignalKind
+from green_llm.domain.units import joules
+from green_llm.services.outcome import Outcome
+
+PREFIX = "greenllm"
+Outcomes = Sequence[Outcome]
+_SIGNALS = {
+    SignalKind.ELECTRICITY_PRICE: ("electricity_price_per_kilowatt_hour", "Delivered price of grid energy", 1e-3),
+    SignalKind.CARBON_INTENSITY: ("carbon_intensity_grams_per_kilowatt_hour", "Carbon of grid energy, CO2e", 1.0),
+    SignalKind.SOLAR_OUTPUT: ("solar_output_ratio", "Available solar power per capacity", 1.0),
+    SignalKind.WIND_OUTPUT: ("wind_output_ratio", "Available wind power per capacity", 1.0),
+    SignalKind.WUE: ("water_usage_liters_per_kilowatt_hour", "On-site water per IT energy", 1.0),
+    SignalKind.EWIF: ("electricity_water_liters_per_kilowatt_hour", "Off-site water per grid energy", 1.0),
+}
+Read = Callable[[Amounts], float]
+_RATES: tuple[tuple[str, str, Read], ...] = (
+    ("emissions_grams_per_hour", "Emissions of grid energy, CO2e", lambda a: a.emissions_kg * 1000.0),
+    ("energy_watts", "Power of the facility for this traffic", lambda a: a.energy_kwh * 1000.0),
+    ("grid_energy_watts", "Power drawn from the grid", lambda a: a.grid_energy_kwh * 1000.0),
+    (
+        "displaced_renewables_watts",
+        "On-site renewable power left unused",
+        lambda a: a.displaced_renewables_kwh * 1000.0,
+    ),
+    ("water_weighted_liters_per_hour", "Water weighted by scarcity", lambda a: a.water_weighted_l),
+    ("queries_per_hour", "Queries served", lambda a: a.queries),
+    ("delay_seconds", "Mean delay of a query", lambda a: a.mean_delay_s),
+)
+_MONEY_RATES: tuple[tuple[str, str, Read], ...] = (
+    ("cost_per_hour", "Net cost of grid energy", lambda a: a.cost),
+    ("carbon_cost_per_hour", "Internal carbon price times emissions", lambda a: a.carbon_cost),
+    ("delay_penalty_per_hour", "Price of delay", lambda a: a.delay_penalty),
+)
+_TOTALS: tuple[tuple[str, str, Read], ...] = (
+    ("emissions_grams", "Emissions of grid energy, CO2e", lambda a: a.emissions_kg * 1000.0),
+    ("energy_joules", "Energy of the facility for this traffic", lambda a: joules(a.energy_kwh)),
+    ("grid_energy_joules", "Energy drawn from the grid", lambda a: joules(a.grid_energy_kwh)),
+    (
+        "displaced_renewables_joules",
+        "On-site renewable energy left unused",
+        lambda a: joules(a.displaced_renewables_kwh),
+    ),
+    ("water_weighted_liters", "Water weighted by scarcity", lambda a: a.water_weighted_l),
+    ("queries", "Queries served", lambda a: a.queries),
+    ("query_delay_seconds", "Sum of the delays of queries", lambda a: a.query_delay_s),
+)
+_MONEY_TOTALS: tuple[tuple[str, str, Read], ...] = (
+    ("cost_paid", "Grid energy bought at positive prices", lambda a: a.cost_paid),
+    ("cost_earned", "Grid energy taken at negative prices", lambda a: a.cost_earned),
+    ("carbon_cost", "Internal carbon price times emissions", lambda a: a.carbon_cost),
+    ("delay_penalty", "Price of delay", lambda a: a.delay_penalty),
+)
+_SCOPES: tuple[tuple[str, Read], ...] = (
+    ("on_site", lambda a: a.water_on_site_l),
+    ("off_site", lambda a: a.water_off_site_l),
+)
+
+
+def gauge(name: str, text: str, labels: Sequence[str]) -> GaugeMetricFamily:
+    """An empty gauge of ours."""
+    return GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+
+
+def counter(name: str, text: str, labels: Sequence[str]) -> CounterMetricFamily:
+    """An empty counter of ours; the exposition adds ``_total``."""
+    return CounterMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+
+
+def add(family: GaugeMetricFamily | CounterMetricFamily, labels: Sequence[str], value: float | None) -> None:
+    """A sample, unless there is no number to show."""
+    if value is not None and math.isfinite(value):
+        family.add_metric(list(labels), value)
+
+
+def rates(outcomes: Outcomes) -> Iterator[Metric]:
+    """Rates of slot 0 per site: under the plan, under the weights in force, and at the nearest site."""
+    for state, words, pick in (
+        ("planned", "under the plan", lambda outcome: outcome.planned),
+        ("in_force", "under the weights in force", lambda outcome: outcome.in_force),
+        ("nearest", "had every query gone to its nearest site", lambda outcome: outcome.nearest),
+    ):
+        yield from _amounts(outcomes, pick, lambda name, text, labels, s=state, w=words: gauge(  # type: ignore[misc]
+            f"{s}_{name}", f"{text}, now, {w}", labels), _RATES, _MONEY_RATES, "water_liters_per_hour")  # fmt: skip
+
+
+def totals(outcomes: Outcomes) -> Iterator[Metric]:
+    """Accumulated totals per site: of the weights in force, and of the nearest site."""
+    for state, words, pick in (
+        ("in_force", "under the weights in force", lambda outcome: outcome.ledger.in_force if outcome.ledger else {}),
+        ("nearest", "had every query gone to its nearest site", lambda o: o.ledger.nearest if o.ledger else {}),
+    ):
+        yield from _amounts(outcomes, pick, lambda name, text, labels, s=state, w=words: counter(  # type: ignore[misc]
+            f"{s}_{name}", f"{text}, so far, {w}", labels), _TOTALS, _MONEY_TOTALS, "water_liters")  # fmt: skip
+
+
+def _amounts(
+    outcomes: Outcomes,
+    pick: Callable[[Outcome], SiteAmounts],
+    make: Callable[[str, str, Sequence[str]], GaugeMetricFamily | CounterMetricFamily],
+    plain: Iterable[tuple[str, str, Read]],
+    money: Iterable[tuple[str, str, Read]],
+    water: str,
+) -> Iterator[Metric]:
+    for name, text, read in plain:
+        family = make(name, text, ["policy", "site"])
+        for outcome in outcomes:
+            for site, amounts in pick(outcome).items():
+                add(family, [outcome.policy.name, site], read(amounts))
+        yield family
+    for name, text, read in money:
+        family = make(name, text, ["policy", "site", "currency"])
+        for outcome in outcomes:
+            for site, amounts in pick(outcome).items():
+                add(family, [outcome.policy.name, site, outcome.policy.currency], read(amounts))
+        yield family
+    family = make(water, "Water", ["policy", "site", "scope"])
+    for outcome in outcomes:
+        for site, amounts in pick(outcome).items():
+            for scope, read in _SCOPES:
+                add(family, [outcome.policy.name, site, scope], read(amounts))
+    yield family
+
+
+def weights(outcomes: Outcomes) -> Iterator[Metric]:
+    """Shares per demand, area, class, rule and site: planned and in force."""
+    labels = ["policy", "demand", "area", "class", "route", "rule", "site"]
+    planned = gauge("planned_weight_ratio", "Share of a site in a rule, by the plan", labels)
+    in_force = gauge("in_force_weight_ratio", "Share of a site in a rule, in force", labels)
+    for outcome in outcomes:
+        sums: dict[tuple[str, ...], int] = {}
+        for row in outcome.weights:
+            key = (row.demand, row.area, row.query_class, str(row.route), row.rule)
+            sums[key] = sums.get(key, 0) + (row.weight or 0)
+        for row in outcome.weights:
+            key = (row.demand, row.area, row.query_class, str(row.route), row.rule)
+            add(planned, [outcome.policy.name, *key, row.site], row.planned)
+            if row.weight is not None and sums[key]:
+                add(in_force, [outcome.policy.name, *key, row.site], row.weight / sums[key])
+    yield from (planned, in_force)
+
+
+def signals(outcomes: Outcomes) -> Iterator[Metric]:
+    """The value of each signal in slot 0, its source, and when it was issued."""
+    issued = gauge(
+        "site_signal_issued_timestamp_seconds", "When the value in use was published", ["policy", "site", "kind"]
+    )
+    info = gauge(
+        "site_signal_info", "Source and quality of the value in use", ["policy", "site", "kind", "source", "quality"]
+    )
+    covered = gauge(
+        "site_signal_covered_seconds", "Time from slot 0 on for which there are values", ["policy", "site", "kind"]
+    )
+    for kind, (name, text, factor) in _SIGNALS.items():
+        priced = kind is SignalKind.ELECTRICITY_PRICE
+        family = gauge(
+            f"site_{name}", f"{text}, in the current slot", ["policy", "site", *(["currency"] if priced else [])]
+        )
+        for outcome in outcomes:
+            past = outcome.book.slots.count and round((outcome.slots.start - outcome.book.slots.start).total_seconds())
+            first = past // outcome.book.slots.slot_seconds
+            for (site, signal), values in sorted(outcome.book.values.items()):
+                if signal is not kind:
+                    continue
+                labels = [outcome.policy.name, site, kind.value]
+                length = next((n for n, value in enumerate(values[first:]) if value is None), len(values) - first)
+                add(covered, labels, length * outcome.book.slots.slot_seconds)
+                value = values[first] if first < len(values) else None
+                if value is None:
+                    continue
+                add(
+                    family,
+                    [outcome.policy.name, site, *([outcome.policy.currency] if priced else [])],
+                    value.value * factor,
+                )
+                add(info, [*labels, value.source, value.quality.value], 1)
+                add(issued, labels, value.issued_at.timestamp() if value.issued_at else None)
+        yield family
+    yield from (issued, info, covered)
+
+
+def plans(outcomes: Outcomes) -> Iterator[Metric]:
+    """The plan: when, how long, how it ended, what it is worth and what binds."""
+    per_policy = ["policy"]
+    planned = gauge("plan_timestamp_seconds", "When the last plan was made", per_policy)
+    degraded = gauge("plan_degraded", "1 where the plan is absent, out of time or breaks a limit", per_policy)
+    horizon = gauge("plan_horizon_seconds", "Time planned ahead", per_policy)
+    held = gauge("plan_held_sites", "Sites kept at their share for want of signals", per_policy)
+    broken = gauge("plan_broken_limits", "Limits that the plan breaks", [*per_policy, "kind"])
+    in_force = gauge("in_force_broken_limits", "Limits only the weights in force break", [*per_policy, "kind"])
+    skipped = gauge("skipped_resources", "Resources left out or whose traffic is fixed", [*per_policy, "reason"])
+    optimum = gauge("plan_objective_optimum", "Optimum of a phase", [*per_policy, "objective", "unit"])
+    value = gauge("plan_objective_value", "Value of an objective over the horizon", [*per_policy, "objective", "unit"])
+    price = gauge(
+        "plan_shadow_price",
+        "What one more unit of a binding limit would change",
+        [*per_policy, "limit", "objective", "unit"],
+    )
+    for outcome in outcomes:
+        name = [outcome.policy.name]
+        add(degraded, name, float(outcome.degraded))
+        add(held, name, len(outcome.held_sites))
+        for family, kinds in (
+            (broken, [d.kind.value for d in outcome.result.diagnosis] if outcome.result else []),
+            (in_force, [d.kind.value for d in outcome.broken_in_force]),
+            (skipped, [problem.reason for problem in outcome.skipped]),
+        ):
+            for kind in sorted(set(kinds)):
+                add(family, [*name, kind], kinds.count(kind))
+        if outcome.result is None:
+            continue
+        add(planned, name, outcome.now.timestamp())
+        add(horizon, name, outcome.slots.count * outcome.slots.slot_seconds)
+        for phase in outcome.result.phases:
+            add(optimum, [*name, phase.objective.value, phase.objective.unit], phase.optimum)
+        for objective in Objective:
+            add(value, [*name, objective.value, objective.unit], outcome.result.values.of(objective))
+        for binding in outcome.result.binding:
+            if binding.limit.value == "water_cap":  # the one limit of the whole horizon; the others are many
+                for shadow in binding.prices:
+                    add(price, [*name, binding.limit.value, shadow.objective.value, shadow.unit], shadow.value)
+    yield from (planned, degraded, horizon, held, broken, in_force, skipped, optimum, value, price)
+
+
+def ledgers(outcomes: Outcomes) -> Iterator[Metric]:
+    """The water budget, and the time that could not be charged."""
+    budget = gauge("water_budget_liters", "Water budget of the period", ["policy"])
+    used = gauge("water_budget_used_liters", "Water used in the period", ["policy"])
+    cap = gauge("water_budget_horizon_liters", "What the plan may use over its horizon", ["policy"])
+    start = gauge("water_budget_period_start_timestamp_seconds", "Start of the period", ["policy"])
+    end = gauge("water_budget_period_end_timestamp_seconds", "End of the period", ["policy"])
+    uncharged = counter("ledger_uncharged_seconds", "Elapsed time not charged for want of signals", ["policy"])
+    for outcome in outcomes:
+        name = [outcome.policy.name]
+        if outcome.ledger is not None:
+            add(uncharged, name, outcome.ledger.uncharged_seconds)
+        if outcome.water is not None:
+            add(budget, name, outcome.water.budget_liters)
+            add(used, name, outcome.water.used_liters)
+            add(cap, name, outcome.water.horizon_cap_liters)
+            add(start, name, outcome.water.period_start.timestamp())
+            add(end, name, outcome.water.period_end.timestamp())
+    yield from (budget, used, cap, start, end, uncharged)

@@ -1,0 +1,17 @@
+"""Settings of the process, from the environment (``GREEN_LLM_…``)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What is the same for all policies."""
+
+    model_config = SettingsConfigDict(env_prefix="GREEN_LLM_", extra="ignore")
+
+    solver_time_limit_seconds: float = Field(60.0, gt=0, description="Wall time of one solve, s.")
+    metrics_address: str = Field("127.0.0.1", description="Address that /metrics is served on.")
+    route_matrix: bool = Field(default=True, description="Export weights by rule and site.")
+    poll_seconds: float = Field(0.2, gt=0, description="How often a directory is looked at for edits, s.")
