@@ -9,7 +9,7 @@ import numpy as np
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Order, Result, Termination
 from green_llm.errors import InvalidInputError
-from green_llm.optimizer.coefficients import may_serve, uniform_shares
+from green_llm.optimizer.coefficients import has_demand, may_serve, uniform_shares
 from green_llm.optimizer.evaluate import values
 from green_llm.optimizer.extract import with_shares
 from green_llm.optimizer.verify import check
@@ -24,8 +24,7 @@ def nearest_shares(instance: Instance) -> FloatArray:
     shares = np.zeros(serving.shape)
     np.put_along_axis(shares, site[:, None, :], 1.0, axis=1)
     shares = np.where(np.isnan(instance.fixed_shares), shares * serving, instance.fixed_shares)
-    demanded = (instance.demand > 0).any(axis=2)[:, None, :]
-    return np.repeat((shares * demanded)[..., None], instance.slots, axis=3)
+    return np.repeat((shares * has_demand(instance)[:, None, :])[..., None], instance.slots, axis=3)
 
 
 def fixed_split(instance: Instance, method: str, shares: FloatArray, order: Order | None = None) -> Result:
@@ -65,7 +64,7 @@ def static(instance: Instance, split: dict[str, float], order: Order | None = No
     if min(split.values()) < 0 or abs(sum(split.values()) - 1.0) > 1e-9:
         raise InvalidInputError(f"static split: shares must be at least 0 and sum to 1, not {sum(split.values()):g}")
     shares = np.array([split.get(site, 0.0) for site in instance.sites])
-    demanded = (instance.demand > 0).any(axis=2)[:, None, :, None]
+    demanded = has_demand(instance)[:, None, :, None]
     every = np.broadcast_to(
         shares[None, :, None, None] * demanded,
         (len(instance.areas), len(instance.sites), len(instance.classes), instance.slots),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.instance import BoolArray, FloatArray, Instance
 from green_llm.domain.plan import Objective
 
 GRID_BASED = (Objective.COST, Objective.CARBON, Objective.EMISSIONS)
@@ -55,15 +55,26 @@ def water_per_facility_kwh(instance: Instance) -> FloatArray:
     return on_site + instance.ewif if instance.offsite_water == "facility" else on_site
 
 
-def may_serve(instance: Instance) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def has_demand(instance: Instance) -> BoolArray:
+    """Pairs with demand in any slot, [I,K]."""
+    found: BoolArray = np.any(instance.demand > 0, axis=2)
+    return found
+
+
+def is_fixed(instance: Instance) -> BoolArray:
+    """Pairs whose shares are given, [I,K]."""
+    found: BoolArray = ~np.any(np.isnan(instance.fixed_shares), axis=1)
+    return found
+
+
+def may_serve(instance: Instance) -> BoolArray:
     """Where a pair may have a share, [I,J,K]: allowed by every member of its group, or fixed there."""
-    allowed = np.array(instance.allowed)
+    own: BoolArray = np.where(is_fixed(instance)[:, None, :], instance.fixed_shares > 0, instance.allowed)
+    serving = own.copy()
     for group in instance.share_groups:
-        common = np.logical_and.reduce([allowed[i, :, k] for i, k in group])
-        for i, k in group:
-            allowed[i, :, k] = common
-    fixed = ~np.isnan(instance.fixed_shares).any(axis=1)
-    return np.where(fixed[:, None, :], instance.fixed_shares > 0, allowed)
+        areas, classes = (list(axis) for axis in zip(*group, strict=True))
+        serving[areas, :, classes] = own[areas, :, classes].all(axis=0)
+    return serving
 
 
 def uniform_shares(instance: Instance) -> FloatArray:
@@ -72,8 +83,7 @@ def uniform_shares(instance: Instance) -> FloatArray:
     counts = serving.sum(axis=1, keepdims=True)
     shares = np.divide(serving, counts, out=np.zeros(serving.shape), where=counts > 0)
     shares = np.where(np.isnan(instance.fixed_shares), shares, instance.fixed_shares)
-    demanded = (instance.demand > 0).any(axis=2)[:, None, :]
-    return np.repeat((shares * demanded)[..., None], instance.slots, axis=3)
+    return np.repeat((shares * has_demand(instance)[:, None, :])[..., None], instance.slots, axis=3)
 
 
 def scales(instance: Instance) -> dict[Objective, float]:

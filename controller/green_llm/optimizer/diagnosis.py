@@ -12,7 +12,7 @@ import numpy as np
 
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Order, Plan
-from green_llm.optimizer.coefficients import may_serve, uniform_shares
+from green_llm.optimizer.coefficients import has_demand, is_fixed, may_serve, uniform_shares
 from green_llm.optimizer.evaluate import best_grid_energy, facility_kwh, mean_delays, water_liters
 from green_llm.optimizer.lexicographic import EXACT, Stage
 from green_llm.optimizer.standard_form import StandardForm
@@ -71,7 +71,7 @@ def overload(instance: Instance, plan: Plan, order: Order) -> tuple[Violation, .
 
 def clashes(instance: Instance, plan: Plan, overloaded: tuple[Violation, ...]) -> Iterator[Violation]:
     """Every limit the least-violation plan breaks, or would have to."""
-    for i, k in np.argwhere((instance.demand > 0).any(axis=2) & ~may_serve(instance).any(axis=1)).tolist():
+    for i, k in np.argwhere(has_demand(instance) & ~may_serve(instance).any(axis=1)).tolist():
         yield no_allowed_site(instance, i, k)
     yield from overloaded
     yield from _late(instance, plan)
@@ -86,7 +86,7 @@ def _late(instance: Instance, plan: Plan) -> Iterator[Violation]:
     served = 1.0 - plan.unserved
     delays = np.divide(mean_delays(instance, plan.shares), served, out=np.zeros_like(served), where=served > NOTICEABLE)
     limits = instance.delay_limit
-    free = np.isnan(instance.fixed_shares).any(axis=1)
+    free = ~is_fixed(instance)
     worst = delays.max(axis=2)
     late = (
         free

@@ -18,7 +18,8 @@ from green_llm.optimizer.coefficients import (
 
 def facility_kwh(instance: Instance, shares: FloatArray) -> FloatArray:
     """P^d, [J,T], kWh."""
-    return np.einsum("ijkt,ijkt->jt", facility_energy_kwh(instance), shares)
+    energy: FloatArray = np.einsum("ijkt,ijkt->jt", facility_energy_kwh(instance), shares)
+    return energy
 
 
 def used_resources(instance: Instance, shares: FloatArray) -> FloatArray:
@@ -30,7 +31,8 @@ def used_resources(instance: Instance, shares: FloatArray) -> FloatArray:
 def mean_delays(instance: Instance, shares: FloatArray) -> FloatArray:
     """D, [I,K,T], s; 0 where nothing arrives."""
     arriving = np.where(instance.demand[:, None] > 0, shares, 0.0)
-    return np.einsum("ijkt,ijkt->ikt", delay_seconds(instance), arriving)
+    delays: FloatArray = np.einsum("ijkt,ijkt->ikt", delay_seconds(instance), arriving)
+    return delays
 
 
 def water_liters(instance: Instance, facility: FloatArray, grid: FloatArray) -> FloatArray:

@@ -18,7 +18,7 @@ def extract(form: StandardForm, columns: FloatArray) -> Plan:
     columns by the solver's tolerance at most.
     """
     instance = form.instance
-    unserved = _unserved(form, columns)
+    unserved = np.clip(form.unserved(columns), 0.0, 1.0)
     shares = np.clip(form.shares(columns), 0.0, 1.0)
     sums = shares.sum(axis=1)
     factor = np.divide(1.0 - unserved, sums, out=np.zeros_like(sums), where=sums > 0)
@@ -53,19 +53,14 @@ def fill_idle_slots(instance: Instance, shares: FloatArray) -> None:
                 shares[i, :, k, t] = shares[i, :, k, slots[np.abs(slots - t).argmin()]]
 
 
-def _unserved(form: StandardForm, columns: FloatArray) -> FloatArray:
-    found = np.zeros((len(form.instance.areas), len(form.instance.classes), form.instance.slots))
-    if form.relaxed:
-        layout = form.layout
-        found[layout.areas, layout.classes, layout.slots] = np.clip(columns[form.parts["unserved"]], 0.0, 1.0)
-    return found
-
-
 def _grid(form: StandardForm, columns: FloatArray, shares: FloatArray) -> FloatArray:
-    """Grid energy of the columns, within what the shares need and use; the least where it has no price at all."""
+    """Grid energy of the columns, within what the shares need and use; the least where more of it gains nothing.
+
+    Only a plan that is not finished has more there.
+    """
     instance = form.instance
     facility = facility_kwh(instance, shares)
     least = np.maximum(0.0, facility - instance.available_kwh)
     grid = np.clip(form.grid(columns), least, np.maximum(least, np.minimum(facility, instance.grid_limit_kwh)))
-    free = np.logical_and.reduce([grid_prices(instance, objective) == 0 for objective in GRID_BASED])
-    return np.where(free, least, grid)
+    pays = np.logical_or.reduce([grid_prices(instance, objective) < 0 for objective in GRID_BASED])
+    return np.where(pays, grid, least)

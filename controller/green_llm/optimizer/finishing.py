@@ -13,7 +13,7 @@ from scipy import sparse
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Objective
 from green_llm.optimizer.layout import Layout
-from green_llm.optimizer.lexicographic import EXACT, Done, Session, Stage, keep
+from green_llm.optimizer.lexicographic import EXACT, FIXING_THRESHOLD, Done, Session, Stage, keep
 from green_llm.optimizer.solver import Ending, Method, Solution, Solver
 from green_llm.optimizer.standard_form import Programme, StandardForm
 
@@ -39,6 +39,7 @@ def stay_close(
 ) -> FloatArray:
     """Move the first slot as near to the weights in force as the budgets allow: minimise Σ λ |x − x_current|.
 
+    What ties remain are broken as in ``remove_slack``.
     All other slots stay; the last objective may use its own tolerance. Returns the columns, changed in the first slot;
     unchanged where no weight in force is known or time is up.
     """
@@ -49,16 +50,17 @@ def stay_close(
     if not len(known):
         return columns
     load = form.instance.demand[_triples(form.layout, known)]
-    tie_break = _finishing_objective(form, scales)[first] * 1e-6
-    programme = _close_programme(form, done, columns, first, known, current[known])
-    costs = np.concatenate([tie_break, np.repeat(load / max(load.sum(), 1e-300), 2)])
+    distance = np.concatenate([np.zeros(len(first)), np.repeat(load / load.mean(), 2)])
+    tie_break = np.concatenate([_finishing_objective(form, scales)[first], np.zeros(2 * len(known))])
     solver = Solver()
-    solver.load(programme)
-    solution = solver.minimise(costs, Method.DUAL, deadline)
-    if solution.ending is not Ending.OPTIMAL:
-        return columns
+    solver.load(_close_programme(form, done, columns, first, known, current[known]))
     moved = columns.copy()
-    moved[first] = solution.columns[: len(first)]
+    for costs in (distance, tie_break):
+        solution = solver.minimise(costs, Method.DUAL, deadline)
+        if solution.ending is not Ending.OPTIMAL:
+            break
+        moved[first] = solution.columns[: len(first)]
+        solver.fix_to_optimum(solution, FIXING_THRESHOLD * len(known))
     return moved
 
 
@@ -94,10 +96,14 @@ def _triples(layout: Layout, columns: NDArray[np.intp]) -> tuple[NDArray[np.intp
 
 
 def _first_slot(form: StandardForm) -> NDArray[np.intp]:
-    """Share and grid columns of slot 0."""
-    shares = np.nonzero(form.layout.slots[form.layout.column_triple] == 0)[0]
-    grid = form.parts["grid"].start + np.arange(len(form.instance.sites)) * form.instance.slots
-    return np.concatenate([shares, grid]).astype(np.intp)
+    """Columns of slot 0: shares, grid energy and, in the relaxed form, what is unserved or late."""
+    layout = form.layout
+    now = layout.slots == 0
+    cells = np.arange(len(form.instance.sites) * form.instance.slots) % form.instance.slots == 0
+    parts = [now[layout.column_triple], cells]
+    if form.relaxed:
+        parts += [now, now[layout.delay_rows], np.array([False])]
+    return np.nonzero(np.concatenate(parts))[0]
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ def _close_programme(
     known: NDArray[np.intp],
     current: FloatArray,
 ) -> Programme:
-    """The first slot's columns, and for each known share two distances: x − above + below = x_current."""
+    """The first slot's columns, and for each known share two distances: x − above + below = x_current (1 − u)."""
     rows = _with_budgets(form, done)
     part = rows.matrix[:, first]
     elsewhere = rows.matrix @ columns - part @ columns[first]
@@ -125,8 +131,11 @@ def _close_programme(
     lower = np.minimum((rows.lower - elsewhere)[used], inside)
     upper = np.maximum((rows.upper - elsewhere)[used], inside)
     count = len(known)
-    place = np.searchsorted(first[: len(first) - len(form.instance.sites)], known)
-    picks = sparse.coo_array((np.ones(count), (np.arange(count), place)), shape=(count, len(first))).tocsr()
+    rows_of_known, place = np.arange(count), np.searchsorted(first, known)
+    picks = sparse.coo_array((np.ones(count), (rows_of_known, place)), shape=(count, len(first))).tocsr()
+    if form.relaxed:
+        unserved = np.searchsorted(first, form.parts["unserved"].start + form.layout.column_triple[known])
+        picks = picks + sparse.coo_array((current, (rows_of_known, unserved)), shape=(count, len(first))).tocsr()
     distances = sparse.kron(sparse.eye_array(count), np.array([[-1.0, 1.0]]), format="csr")
     matrix = sparse.vstack(
         [
@@ -145,12 +154,12 @@ def _close_programme(
 
 
 def _with_budgets(form: StandardForm, done: Sequence[Done]) -> _Rows:
-    """The programme's rows and one per objective of the order, at its budget."""
-    budgets = sparse.csr_array(np.array([d.stage.coefficients for d in done]))
+    """The programme's rows and one per stage, at its budget, in units of its scale."""
+    budgets = sparse.csr_array(np.array([d.stage.coefficients / d.stage.scale_or_1 for d in done]))
     return _Rows(
         sparse.vstack([form.matrix, budgets], format="csr"),
         np.concatenate([form.row_lower, np.full(len(done), -np.inf)]),
-        np.concatenate([form.row_upper, [d.budget for d in done]]),
+        np.concatenate([form.row_upper, [d.budget / d.stage.scale_or_1 for d in done]]),
     )
 
 

@@ -5,12 +5,13 @@ Only what can matter is there: no share without demand or permission, no capacit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.instance import BoolArray, FloatArray, Instance
 from green_llm.optimizer.coefficients import delay_seconds, may_serve, resource_use
 
 IndexArray = NDArray[np.intp]
@@ -30,7 +31,7 @@ class Layout:
     """[m] triple of each share variable, ascending."""
     column_site: IndexArray
     """[m] site of each share variable."""
-    fixed: NDArray[np.bool_]
+    fixed: BoolArray
     """[n] whether the triple's shares are given."""
     delay_rows: IndexArray
     """Triples whose delay limit could be exceeded."""
@@ -56,25 +57,34 @@ class Layout:
         picked: FloatArray = array[self.areas[n], self.column_site, self.classes[n], self.slots[n]]
         return picked
 
-    def same_layout(self, other: Layout) -> bool:
-        """Whether a basis of one fits the other: the same variables and rows in the same order."""
+    def covers(self, other: Layout) -> bool:
+        """Whether this layout can state an instance whose own layout is ``other``.
+
+        The variables are the same and no row is missing; rows that no plan can break do no harm.
+        """
+        same = ("areas", "classes", "slots", "column_triple", "column_site", "fixed")
         return (
-            all(
-                np.array_equal(getattr(self, name), getattr(other, name))
-                for name in ("areas", "classes", "slots", "column_triple", "column_site", "delay_rows")
-            )
-            and self.capacity_rows == other.capacity_rows
-            and self.group_rows == other.group_rows
-            and self.water_row == other.water_row
+            all(np.array_equal(getattr(self, name), getattr(other, name)) for name in same)
+            and (self.group_rows, self.water_row) == (other.group_rows, other.water_row)
+            and bool(np.isin(other.delay_rows, self.delay_rows).all())
+            and set(self.capacity_rows) >= set(other.capacity_rows)
         )
 
 
-def layout(instance: Instance, *, every_row: bool = False) -> Layout:
-    """The layout of an instance; ``every_row`` keeps also the rows that no plan can break."""
+def layout(instance: Instance, *, room: float = 1.0) -> Layout:
+    """The layout of an instance.
+
+    Args:
+        instance: the parameters.
+        room: by how much delays and uses may grow before a row that is left out could be broken. With 1 only what can
+            bind now is there; more keeps a layout useful for the next intervals.
+    """
     serving = may_serve(instance)
     areas, classes, slots = np.nonzero(instance.demand > 0)
     column_triple, column_site = np.nonzero(serving[areas, :, classes])
     fixed = ~np.isnan(instance.fixed_shares[areas, 0, classes])
+    slowest = np.where(serving[..., None], delay_seconds(instance), 0.0).max(axis=1)[areas, classes, slots]
+    limits = instance.delay_limit[areas, classes]
     return Layout(
         areas=areas,
         classes=classes,
@@ -82,37 +92,20 @@ def layout(instance: Instance, *, every_row: bool = False) -> Layout:
         column_triple=column_triple,
         column_site=column_site,
         fixed=fixed,
-        delay_rows=_delay_rows(instance, serving, areas, classes, slots, fixed, every_row),
-        capacity_rows=_capacity_rows(instance, serving, every_row),
+        # A weighted mean cannot exceed the largest.
+        delay_rows=np.nonzero(~fixed & (slowest * room > limits))[0],
+        capacity_rows=tuple(_capacity_rows(instance, serving, room)),
         group_rows=_group_rows(instance, areas, classes, slots, column_triple, column_site),
         water_row=instance.water_cap is not None,
     )
 
 
-def _delay_rows(
-    instance: Instance,
-    serving: NDArray[np.bool_],
-    areas: IndexArray,
-    classes: IndexArray,
-    slots: IndexArray,
-    fixed: NDArray[np.bool_],
-    every_row: bool,
-) -> IndexArray:
-    """Triples with a limit below the delay of their slowest site; a weighted mean cannot exceed the largest."""
-    slowest = np.where(serving[..., None], delay_seconds(instance), -np.inf).max(axis=1)[areas, classes, slots]
-    limits = instance.delay_limit[areas, classes]
-    return np.nonzero(np.isfinite(limits) & ~fixed & (every_row | (slowest > limits)))[0]
-
-
-def _capacity_rows(instance: Instance, serving: NDArray[np.bool_], every_row: bool) -> tuple[tuple[int, int, int], ...]:
+def _capacity_rows(instance: Instance, serving: BoolArray, room: float) -> Iterator[tuple[int, int, int]]:
     """Rows where a site's capacity is below what it needs when it serves everything it may."""
-    rows: list[tuple[int, int, int]] = []
     for r in range(len(instance.resources)):
         most = np.einsum("ijkt,ijk->jt", resource_use(instance, r), serving.astype(float))
-        tight = every_row | (most > instance.usable_capacity[r][:, None])
-        sites, slots = np.nonzero(tight)
-        rows += [(r, int(j), int(t)) for j, t in zip(sites, slots, strict=True)]
-    return tuple(rows)
+        for j, t in np.argwhere(most * room > instance.usable_capacity[r][:, None]).tolist():
+            yield r, j, t
 
 
 def _group_rows(

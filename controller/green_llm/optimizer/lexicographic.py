@@ -7,17 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import highspy
+import numpy as np
 
-from green_llm.domain.instance import FloatArray
+from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Tolerance
-from green_llm.optimizer.layout import Layout
+from green_llm.optimizer.kernel import refill
+from green_llm.optimizer.layout import Layout, layout
 from green_llm.optimizer.solver import Ending, Method, Solution, Solver
-from green_llm.optimizer.standard_form import StandardForm
+from green_llm.optimizer.standard_form import StandardForm, compile_model
 
 SMALL_TOLERANCE = 1e-6
 """Of the objective's scale: below it a budget row would be called infeasible or leak; the optimal face is fixed."""
 FIXING_THRESHOLD = 1e-9
 """Of the objective's scale: reduced costs and duals above it are fixed."""
+ROOM = 1.25
+"""How much uses and delays may grow between intervals before the programme's rows change and bases are lost."""
 EXACT = Tolerance(relative=0.0)
 Progress = Callable[[str], None]
 
@@ -31,6 +35,16 @@ class Stage:
     tolerance: Tolerance
     scale: float
     method: Method = Method.PRIMAL
+
+    @property
+    def unit(self) -> float:
+        """The objective in units of its mean term, so that the solver's tolerance means the same for every one."""
+        return self.scale_or_1 / max(1, int(np.count_nonzero(self.coefficients)))
+
+    @property
+    def scale_or_1(self) -> float:
+        """The scale; 1 where the objective is 0 everywhere."""
+        return self.scale or 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,31 +77,38 @@ class Run:
 
 @dataclass
 class Session:
-    """A live solver and where it left off: hand it to every solve of the same policy to start warm."""
+    """A live solver and where it left off: hand it to every solve of the same policy to start warm.
+
+    Not for use by two threads at once.
+    """
 
     solver: Solver = field(default_factory=Solver)
-    layout: Layout | None = None
-    names: tuple[str, ...] = ()
-    bases: list[highspy.HighsBasis] = field(default_factory=list)
+    _layout: Layout | None = None
+    _bases: dict[tuple[str, ...], list[highspy.HighsBasis]] = field(default_factory=dict)
+    _current: list[highspy.HighsBasis] = field(default_factory=list)
+
+    def form(self, instance: Instance, *, relaxed: bool = False) -> StandardForm:
+        """The programme of an instance: stated in Pyomo the first time, refilled with new data later."""
+        first = self._layout is None
+        if self._layout is None or not self._layout.covers(layout(instance)):
+            self._layout, self._bases = layout(instance, room=ROOM), {}
+        return (compile_model if first else refill)(instance, self._layout, relaxed=relaxed)
 
     def begin(self, form: StandardForm, stages: Sequence[Stage]) -> None:
-        """Load a programme; remembered bases are kept only where they fit."""
-        names = tuple(stage.name for stage in stages)
-        if self.layout is None or names != self.names or not self.layout.same_layout(form.layout) or form.relaxed:
-            self.bases = []
-        self.layout, self.names = (None, ()) if form.relaxed else (form.layout, names)
+        """Load a programme; the bases of the same stages in the last interval are there to start from."""
+        self._current = self._bases.setdefault(tuple(stage.name for stage in stages), [])
         self.solver.load(form)
 
     def start(self, phase: int) -> bool:
         """Start a phase from its basis of the last interval, where there is one."""
-        if phase >= len(self.bases):
+        if phase >= len(self._current):
             return False
-        self.solver.start_from(self.bases[phase])
+        self.solver.start_from(self._current[phase])
         return True
 
     def remember(self, phase: int) -> None:
         """Keep the basis a phase ended with."""
-        self.bases[phase : phase + 1] = [self.solver.basis()]
+        self._current[phase : phase + 1] = [self.solver.basis()]
 
 
 def run(
@@ -109,7 +130,7 @@ def run(
             progress(f"phase {number + 1} of {len(stages)}: {stage.name}")
         warm = session.start(number)
         method = Method.DUAL if number == 0 or warm else stage.method
-        solution = solver.minimise(stage.coefficients, method, deadline)
+        solution = solver.minimise(stage.coefficients, method, deadline, stage.unit)
         if solution.ending is not Ending.OPTIMAL:
             return Run(tuple(done), solution.ending)
         session.remember(number)
@@ -121,11 +142,10 @@ def run(
 def keep(solver: Solver, stage: Stage, solution: Solution) -> int | None:
     """Hold a stage within its tolerance from now on; the index of its budget row, None where its face was fixed."""
     budget = stage.tolerance.budget(solution.objective)
-    scale = stage.scale or 1.0
-    if budget - solution.objective < SMALL_TOLERANCE * scale:
-        solver.fix_to_optimum(solution, FIXING_THRESHOLD * scale)
+    if budget - solution.objective < SMALL_TOLERANCE * stage.scale_or_1:
+        solver.fix_to_optimum(solution, FIXING_THRESHOLD * stage.scale_or_1)
         return None
-    return solver.add_budget(stage.coefficients, budget)
+    return solver.add_budget(stage.coefficients, budget, stage.scale_or_1)
 
 
 def seconds_since(begun: float) -> float:

@@ -43,7 +43,7 @@ def binding_limits(
     totals = total_derivatives(form, done)
     found = []
     for limit in _limits(form, plan, totals):
-        floor = [PRICED * (d.stage.scale or 1.0) / max(abs(limit.cap), 1e-9) for d in done]
+        floor = [PRICED * d.stage.scale_or_1 / max(abs(limit.cap), 1e-9) for d in done]
         prices = tuple(
             ShadowPrice(objective, float(value), f"{objective.unit}/{limit.unit}")
             for objective, value, least in zip(objectives, limit.derivatives, floor, strict=False)
@@ -61,7 +61,7 @@ def binding_limits(
 def total_derivatives(form: StandardForm, done: Sequence[Done]) -> FloatArray:
     """D optimum / d limit by phase, [phases, rows of the programme + grid columns]: rows first, then grid limits."""
     rows = form.matrix.shape[0]
-    grid = form.parts["grid"]
+    grid = form.parts["grid_energy"]
     totals = np.zeros((len(done), rows + grid.stop - grid.start))
     for k, phase in enumerate(done):
         solution = phase.solution
@@ -100,9 +100,11 @@ def _limits(form: StandardForm, plan: Plan, totals: FloatArray) -> Iterator[_Lim
     for row, n in enumerate(layout.delay_rows.tolist(), start=blocks["delay_limit"].start):
         i, k, t = int(layout.areas[n]), int(layout.classes[n]), int(layout.slots[n])
         where = Where(area=instance.areas[i], query_class=instance.classes[k], slot=t)
-        yield _Limit(
-            LimitKind.DELAY_LIMIT, where, float(delays[i, k, t]), float(instance.delay_limit[i, k]), "s", totals[:, row]
-        )
+        # In the relaxed form the row is D ≤ Δ (1 − u) + e.
+        served = 1.0 - float(plan.unserved[i, k, t])
+        mean = float(delays[i, k, t]) / served if served > BINDS else 0.0
+        cap = float(instance.delay_limit[i, k])
+        yield _Limit(LimitKind.DELAY_LIMIT, where, mean, cap, "s", totals[:, row] * served)
 
 
 def _grid_limits(instance: Instance, plan: Plan, totals: FloatArray) -> Iterator[_Limit]:

@@ -29,11 +29,18 @@ class Method(Enum):
 
 
 class Ending(StrEnum):
-    """How a run ended. HiGHS has seventeen words for it; only one of them means optimal."""
+    """How a run ended. HiGHS has seventeen words for it; three of them are clear."""
 
     OPTIMAL = "optimal"
     INFEASIBLE = "infeasible"
     TIME_LIMIT = "time limit"
+
+
+ENDINGS = {
+    highspy.HighsModelStatus.kOptimal: Ending.OPTIMAL,
+    highspy.HighsModelStatus.kInfeasible: Ending.INFEASIBLE,
+    highspy.HighsModelStatus.kTimeLimit: Ending.TIME_LIMIT,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +62,7 @@ class Solver:
 
     def __init__(self, seed: int | None = None) -> None:
         """``seed`` permutes HiGHS's choices between ties: plans must not depend on it (tested)."""
-        self._highs = highspy.Highs()
+        self._highs = highspy.Highs()  # type: ignore[no-untyped-call]
         self._highs.setOptionValue("output_flag", False)
         self._highs.setOptionValue("threads", 1)
         self._highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY_TOLERANCE)
@@ -77,6 +84,7 @@ class Solver:
         lp.a_matrix_.value_ = form.matrix.data
         self._lower, self._upper = form.column_lower.copy(), form.column_upper.copy()
         self._row_lower, self._row_upper = form.row_lower.copy(), form.row_upper.copy()
+        self._row_units = np.ones(rows)
         self._indices = np.arange(columns, dtype=np.int32)
         self._highs.passModel(lp)
 
@@ -93,18 +101,14 @@ class Solver:
         """Begin the next run at a basis; one that does not fit is ignored by HiGHS and costs only time."""
         self._highs.setBasis(basis)
 
-    def add_budget(self, coefficients: FloatArray, upper: float) -> int:
-        """Add the row coefficients · columns ≤ upper; its index."""
+    def add_budget(self, coefficients: FloatArray, upper: float, unit: float) -> int:
+        """Add the row coefficients · columns ≤ upper; its index. HiGHS sees it, and its tolerance, in ``unit``."""
         used = np.nonzero(coefficients)[0].astype(np.int32)
-        self._highs.addRow(-highspy.kHighsInf, upper, len(used), used, coefficients[used])
+        self._highs.addRow(-highspy.kHighsInf, upper / unit, len(used), used, coefficients[used] / unit)
         self._row_lower = np.append(self._row_lower, -np.inf)
         self._row_upper = np.append(self._row_upper, upper)
+        self._row_units = np.append(self._row_units, unit)
         return self.rows - 1
-
-    def set_row_upper(self, row: int, upper: float) -> None:
-        """Change the upper side of a row."""
-        self._row_upper[row] = upper
-        self._highs.changeRowBounds(row, self._row_lower[row], upper)
 
     def fix_to_optimum(self, solution: Solution, threshold: float) -> None:
         """Keep every later solution optimal: fix what has a reduced cost or dual above the threshold where it is."""
@@ -116,37 +120,54 @@ class Solver:
         for row in np.nonzero(np.abs(solution.row_duals) > threshold)[0].tolist():
             side = self._row_lower[row] if solution.row_duals[row] > 0 else self._row_upper[row]
             self._row_lower[row] = self._row_upper[row] = side
-            self._highs.changeRowBounds(row, side, side)
+            self._highs.changeRowBounds(row, side / self._row_units[row], side / self._row_units[row])
 
-    def minimise(self, coefficients: FloatArray, method: Method, deadline: float | None = None) -> Solution:
-        """Minimise coefficients · columns; ``deadline`` is a ``time.perf_counter`` reading.
+    def minimise(
+        self, coefficients: FloatArray, method: Method, deadline: float | None = None, unit: float = 1.0
+    ) -> Solution:
+        """Minimise coefficients · columns.
+
+        Args:
+            coefficients: one per column.
+            method: which simplex.
+            deadline: a ``time.perf_counter`` reading.
+            unit: HiGHS sees the objective, and its tolerance on reduced costs, in this unit.
 
         Raises:
-            NoPlanError: HiGHS ended in any way but optimal, infeasible or out of time.
+            NoPlanError: HiGHS ended in any way but optimal, infeasible or out of time, twice.
         """
         begun = time.perf_counter()
-        if deadline is not None and begun >= deadline:
-            return self._without_values(Ending.TIME_LIMIT, begun)
+        self._highs.changeColsCost(len(coefficients), self._indices, coefficients / unit)
+        ending = self._run(method, deadline)
+        if ending is None:
+            # Numerics have spoilt the basis, or presolve could not tell infeasible from unbounded: start afresh.
+            self._highs.clearSolver()
+            self._highs.setOptionValue("presolve", "off")
+            ending = self._run(Method.DUAL, deadline)
+            self._highs.setOptionValue("presolve", "choose")
+        if ending is None:
+            status = self._highs.modelStatusToString(self._highs.getModelStatus())
+            raise NoPlanError(f"HiGHS ended twice with {status}; check the instance for extreme numbers, or report it")
+        if ending is Ending.OPTIMAL:
+            return self._optimal(coefficients, unit, begun)
+        return self._without_values(ending, begun)
+
+    def _run(self, method: Method, deadline: float | None) -> Ending | None:
+        """How HiGHS ended; None where that is not clear."""
+        now = time.perf_counter()
+        if deadline is not None and now >= deadline:
+            return Ending.TIME_LIMIT
         # HiGHS's clock runs on over the life of the instance.
-        limit = highspy.kHighsInf if deadline is None else self._highs.getRunTime() + deadline - begun
+        limit = highspy.kHighsInf if deadline is None else self._highs.getRunTime() + deadline - now
         self._highs.setOptionValue("time_limit", limit)
         self._highs.setOptionValue("simplex_strategy", method.value)
-        self._highs.changeColsCost(len(coefficients), self._indices, coefficients)
         self._highs.run()
-        match self._highs.getModelStatus():
-            case highspy.HighsModelStatus.kOptimal:
-                return self._optimal(coefficients, begun)
-            case highspy.HighsModelStatus.kInfeasible:
-                return self._without_values(Ending.INFEASIBLE, begun)
-            case highspy.HighsModelStatus.kTimeLimit:
-                return self._without_values(Ending.TIME_LIMIT, begun)
-            case other:
-                raise NoPlanError(f"HiGHS ended with {self._highs.modelStatusToString(other)}; report the instance")
+        return ENDINGS.get(self._highs.getModelStatus())
 
-    def _optimal(self, coefficients: FloatArray, begun: float) -> Solution:
+    def _optimal(self, coefficients: FloatArray, unit: float, begun: float) -> Solution:
         found = self._highs.getSolution()
-        columns, duals = np.array(found.col_value), np.array(found.col_dual)
-        row_duals = np.array(found.row_dual)
+        columns, duals = np.array(found.col_value), np.array(found.col_dual) * unit
+        row_duals = np.array(found.row_dual) * unit / self._row_units
         return Solution(
             ending=Ending.OPTIMAL,
             columns=columns,

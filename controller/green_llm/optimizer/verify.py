@@ -10,7 +10,7 @@ import numpy as np
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Diagnosis, LimitKind, Objective, Plan, Where
 from green_llm.errors import PlanCheckError
-from green_llm.optimizer.coefficients import delay_seconds, may_serve
+from green_llm.optimizer.coefficients import delay_seconds, has_demand, is_fixed, may_serve
 from green_llm.optimizer.evaluate import facility_kwh, mean_delays, used_resources, values, water_liters
 
 TOLERANCE = 1e-7
@@ -67,8 +67,16 @@ def require_valid(
     plan: Plan,
     expected: Mapping[Objective, float] | None = None,
     may_break: Iterable[str] = (),
+    budgets: Mapping[Objective, float] | None = None,
 ) -> None:
-    """Raise unless the plan keeps everything (but ``may_break``) and is worth what the solver ``expected``.
+    """Raise unless the plan keeps everything and is worth what the solver says.
+
+    Args:
+        instance: the parameters.
+        plan: what is checked.
+        expected: values of objectives by the solver.
+        may_break: equations that may be broken: what a least violation gives up.
+        budgets: the most that objectives may be.
 
     Raises:
         PlanCheckError: names what is broken, where and by how much.
@@ -87,19 +95,24 @@ def require_valid(
                 f"instance {instance.name}: {objective.value} is {worth.of(objective):.12g} recomputed and {value:.12g} "
                 "by the solver; this is a defect, report the instance"
             )
+    for objective, budget in (budgets or {}).items():
+        if worth.of(objective) > budget + TOLERANCE * max(1.0, abs(budget)):
+            raise PlanCheckError(
+                f"instance {instance.name}: {objective.value} is {worth.of(objective):.12g}, above its budget of "
+                f"{budget:.12g}; this is a defect, report the instance"
+            )
 
 
 def check_shares(instance: Instance, plan: Plan) -> Iterator[Violation]:
     """Shares in [0, 1], summing to 1 − unserved, only where allowed, as given where fixed, equal in groups."""
     demanded = instance.demand > 0
-    has_demand = demanded.any(axis=2)
     for i, j, k, t in np.argwhere(_outside(plan.shares, 1.0) | _outside(-plan.shares, 0.0)).tolist():
         where = _where(instance, i=i, j=j, k=k, t=t)
         yield _balance(
             "shares", where, plan.shares[i, j, k, t], 1.0, f"the share {_name(where)} is not between 0 and 1"
         )
     sums = plan.shares.sum(axis=1)
-    target = np.where(has_demand[..., None], 1.0 - plan.unserved, 0.0)
+    target = np.where(has_demand(instance)[..., None], 1.0 - plan.unserved, 0.0)
     for i, k, t in np.argwhere(np.abs(sums - target) > TOLERANCE).tolist():
         where = _where(instance, i=i, k=k, t=t)
         yield _balance(
@@ -178,7 +191,7 @@ def check_balances(instance: Instance, plan: Plan) -> Iterator[Violation]:
 def check_limits(instance: Instance, plan: Plan) -> Iterator[Violation]:
     """The user's limits: sites at all, water, capacity, grid connection and delay."""
     yield from check_loads(instance, plan.shares, plan.grid_energy_kwh)
-    for i, k in np.argwhere((instance.demand > 0).any(axis=2) & ~may_serve(instance).any(axis=1)).tolist():
+    for i, k in np.argwhere(has_demand(instance) & ~may_serve(instance).any(axis=1)).tolist():
         yield no_allowed_site(instance, i, k)
     if instance.water_cap is not None:
         used = float(water_liters(instance, facility_kwh(instance, plan.shares), plan.grid_energy_kwh).sum())
@@ -189,7 +202,7 @@ def check_limits(instance: Instance, plan: Plan) -> Iterator[Violation]:
     delays = mean_delays(instance, plan.shares)
     served = 1.0 - plan.unserved
     limits = instance.delay_limit[..., None] * served
-    free = np.isnan(instance.fixed_shares).any(axis=1)[..., None]
+    free = ~is_fixed(instance)[..., None]
     with np.errstate(invalid="ignore"):
         late = (
             free & np.isfinite(limits) & (served > TOLERANCE) & _outside(delays, np.nan_to_num(limits, posinf=np.inf))
