@@ -92,6 +92,21 @@ def formulate(n: Instance) -> Formulation:
     )
 
 
+def _bounds(n: Instance) -> tuple[FloatArray, FloatArray]:
+    """Of x and P^g: no share without demand or permission; given shares are their own bounds."""
+    allowed = np.array(n.allowed)
+    for group in n.share_groups:
+        # A rule that all of them share may only name sites that all of them may use, busy or not.
+        for i, k in group:
+            allowed[i, :, k] = np.all([n.allowed[a, :, b] for a, b in group], axis=0)
+    given = ~np.isnan(n.fixed_shares)
+    busy = (n.demand > 0)[:, None]
+    least = np.where(given, n.fixed_shares, 0.0)[..., None] * busy
+    most = np.where(given, n.fixed_shares, allowed)[..., None] * busy
+    grid = (n.grid_limit * n.slot_hours).ravel()
+    return np.concatenate([least.ravel(), np.zeros(grid.size)]), np.concatenate([most.ravel(), grid])
+
+
 def minimise(
     form: Formulation, cost: FloatArray, budgets: Sequence[tuple[FloatArray, float]] = ()
 ) -> tuple[float, FloatArray]:
