@@ -23,7 +23,7 @@ def extract(form: StandardForm, columns: FloatArray) -> Plan:
     sums = shares.sum(axis=1)
     factor = np.divide(1.0 - unserved, sums, out=np.zeros_like(sums), where=sums > 0)
     shares *= factor[:, None]
-    fill_idle_slots(instance, shares)
+    fill_idle_slots(instance, shares, unserved)
     return Plan(shares=shares, grid_energy_kwh=_grid(form, columns, shares), unserved=unserved)
 
 
@@ -36,7 +36,7 @@ def with_shares(instance: Instance, shares: FloatArray, order: Order) -> Plan:
     )
 
 
-def fill_idle_slots(instance: Instance, shares: FloatArray) -> None:
+def fill_idle_slots(instance: Instance, shares: FloatArray, unserved: FloatArray) -> None:
     """Give slots without demand shares, in place: a group member's of the same slot, else the nearest slot's.
 
     Weights must say something in every slot, and demand may come after all.
@@ -46,11 +46,9 @@ def fill_idle_slots(instance: Instance, shares: FloatArray) -> None:
     for i, k in np.argwhere(busy.any(axis=2) & ~busy.all(axis=2)).tolist():
         slots = np.nonzero(busy[i, k])[0]
         for t in np.nonzero(~busy[i, k])[0].tolist():
-            mate = next(((a, b) for a, b in mates.get((i, k), []) if busy[a, b, t]), None)
-            if mate is not None:
-                shares[i, :, k, t] = shares[mate[0], :, mate[1], t]
-            else:
-                shares[i, :, k, t] = shares[i, :, k, slots[np.abs(slots - t).argmin()]]
+            nearest = (i, k, int(slots[np.abs(slots - t).argmin()]))
+            a, b, s = next(((a, b, t) for a, b in mates.get((i, k), []) if busy[a, b, t]), nearest)
+            shares[i, :, k, t], unserved[i, k, t] = shares[a, :, b, s], unserved[a, b, s]
 
 
 def _grid(form: StandardForm, columns: FloatArray, shares: FloatArray) -> FloatArray:

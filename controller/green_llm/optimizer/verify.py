@@ -201,12 +201,9 @@ def check_limits(instance: Instance, plan: Plan) -> Iterator[Violation]:
         yield _unserved(instance, i, k, t, float(plan.unserved[i, k, t]))
     delays = mean_delays(instance, plan.shares)
     served = 1.0 - plan.unserved
-    limits = instance.delay_limit[..., None] * served
-    free = ~is_fixed(instance)[..., None]
-    with np.errstate(invalid="ignore"):
-        late = (
-            free & np.isfinite(limits) & (served > TOLERANCE) & _outside(delays, np.nan_to_num(limits, posinf=np.inf))
-        )
+    limited = ~is_fixed(instance) & np.isfinite(instance.delay_limit)
+    limits = np.where(limited, instance.delay_limit, 0.0)[..., None] * served
+    late = limited[..., None] & (served > TOLERANCE) & _outside(delays, limits)
     for i, k, t in np.argwhere(late).tolist():
         yield late_queries(instance, i, k, t, delays[i, k, t] / served[i, k, t])
 
