@@ -160,7 +160,7 @@ def per_hour(amounts: Amounts) -> Status:
     }
 
 
-def _degraded(outcome: Outcome) -> tuple[bool, str, str]:
+def _degraded(outcome: Outcome) -> tuple[bool, str, str]:  # noqa: PLR0911 - a table of cases, worst first
     result = outcome.result
     if result is None:
         return True, "NoPlan", outcome.error or "no plan"

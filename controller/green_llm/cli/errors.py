@@ -52,8 +52,11 @@ def guarded(app: typer.Typer) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _say("interrupted", Exit.INTERRUPTED)
     except GreenLLMError as error:
-        known = {InvalidInputError: Exit.WRONG_INPUT, TimeUpError: Exit.TIME_LIMIT}
-        status = next((code for kind, code in known.items() if isinstance(error, kind)), Exit.FAILED)
+        status = Exit.FAILED
+        if isinstance(error, InvalidInputError):
+            status = Exit.WRONG_INPUT
+        if isinstance(error, TimeUpError):
+            status = Exit.TIME_LIMIT
         return _say(str(error), status)
     except BrokenPipeError:
         # The reader has gone (`… | head`); writing what is left would fail again at exit.

@@ -78,8 +78,7 @@ async def _once(embedded: EmbeddedRun, now: datetime, *, as_json: bool) -> int:
     _warn(reading)
     outcomes = await _all(embedded, reading, now)
     if as_json:
-        skipped = [problem for problem in reading.admission.problems]
-        print_json({"policies": {o.policy.name: outcome_document(o, skipped) for o in outcomes}})
+        print_json({"policies": {o.policy.name: outcome_document(o, reading.admission.problems) for o in outcomes}})
     else:
         for outcome in outcomes:
             print_outcome(outcome)

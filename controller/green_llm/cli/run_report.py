@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from green_llm.domain.amounts import total
+from green_llm.domain.amounts import Amounts, total
 from green_llm.domain.request import Problem
 from green_llm.services.outcome import Outcome
 
@@ -125,7 +125,7 @@ def print_totals(outcome: Outcome) -> None:
         console.print(f"water budget: {water.used_liters:,.0f} of {water.budget_liters:,.0f} L used in this period")
 
 
-_SHOWN = (
+_SHOWN: tuple[tuple[str, Callable[[Amounts], float]], ...] = (
     ("cost {currency}", lambda a: a.cost),
     ("emissions kgCO2e", lambda a: a.emissions_kg),
     ("water L", lambda a: a.water_l),

@@ -87,7 +87,9 @@ def dump(instance: Instance) -> dict[str, Any]:
 
 def _finite(array: FloatArray) -> Any:
     """Nested lists with null for what is not finite."""
-    return np.where(np.isfinite(array), array.astype(object), None).tolist()
+    plain: Any = array.astype(object)
+    plain[~np.isfinite(array)] = None
+    return plain.tolist()
 
 
 class _Parser:
@@ -177,9 +179,11 @@ class _Parser:
             array = np.repeat(array[None], shape[0], axis=0)
         else:
             array = self._array(field, value, axes)
-        impossible = ~(np.isnan(array) if field in _OPTIONAL else False) & ~((array >= low) & (array <= high))
-        if impossible.any():
-            index = np.argwhere(impossible)[0]
+        possible = (array >= low) & (array <= high)
+        if field in _OPTIONAL:
+            possible |= np.isnan(array)
+        if not possible.all():
+            index = np.argwhere(~possible)[0]
             bounds = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
             raise self._at(field, index, f"must be {bounds}, not {array[tuple(index)]:g}")
         return array
@@ -196,7 +200,7 @@ class _Parser:
             self._walk(field, value, axes, ())
         if field in _NULL_MEANS:
             self._walk(field, value, axes, ())
-            array = np.where(np.equal(array, None), _NULL_MEANS[field], array) if array.size else array
+            array = np.array([_NULL_MEANS[field] if entry is None else entry for entry in array.flat])
         numbers = array.reshape(shape).astype(np.float64)
         if field not in _NULL_MEANS and not np.isfinite(numbers).all():
             raise self._at(field, np.argwhere(~np.isfinite(numbers))[0], "must be a finite number", axes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -133,7 +134,7 @@ def _groups(traffic: Sequence[Traffic], place: Sequence[tuple[int, int]]) -> tup
     return tuple(tuple(sorted(group)) for group in groups if len(group) > 1)
 
 
-def _site_numbers(sites: Sequence[Site], book: SignalBook, window: tuple[int, int]) -> dict[str, object]:
+def _site_numbers(sites: Sequence[Site], book: SignalBook, window: tuple[int, int]) -> dict[str, Any]:
     """The fields that depend on sites and slots."""
     first, last = window
     count, seconds = last - first, book.slots.slot_seconds
@@ -184,7 +185,7 @@ def _class_numbers(
     areas: Sequence[str],
     classes: Sequence[str],
     slots: Slots,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The fields that depend on classes and areas."""
     by_class = {k: entry.pair.query_class for entry, (_, k) in zip(traffic, place, strict=True)}
     by_area = {i: entry.pair.area for entry, (i, _) in zip(traffic, place, strict=True)}

@@ -252,7 +252,8 @@ def _document(found: list[Any], key: RouteKey) -> Any:
 
 def _place(loaded: Loaded, document: Any, path: Path) -> None:
     """Sort one document into what was loaded."""
-    if not isinstance(document, Mapping):
+    is_mapping: bool = isinstance(document, Mapping)
+    if not is_mapping:
         loaded.unreadable.append(f"{path}: a document is no mapping; write a manifest with apiVersion and kind")
         return
     kind, version = str(document.get("kind", "")), str(document.get("apiVersion", ""))

@@ -164,11 +164,12 @@ class PolicySpec(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for field, names in (
-            ("objectives", [objective.name for objective in self.objectives]),
-            ("areas", [area.name for area in self.areas]),
-            *((f"areas[{area.name}].network", [link.site for link in area.network]) for area in self.areas),
-        ):
+        lists: dict[str, list[str]] = {
+            "objectives": [objective.name for objective in self.objectives],
+            "areas": [area.name for area in self.areas],
+        }
+        lists |= {f"areas[{n}].network": [link.site for link in area.network] for n, area in enumerate(self.areas)}
+        for field, names in lists.items():
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f'{field}: "{twice[0]}" is there more than once; name it once')
@@ -193,10 +194,10 @@ class PolicySpec(Model):
                 tuple(OBJECTIVES[entry.name] for entry in self.objectives),
                 tuple(Tolerance(fraction(float(entry.tolerance_percent))) for entry in self.objectives),
             ),
-            water=self.water and WaterBudget(float(self.water.budget_liters), self.water.period_days),
-            sites=self.sites and self.sites.to_domain(),
+            water=WaterBudget(float(self.water.budget_liters), self.water.period_days) if self.water else None,
+            sites=self.sites.to_domain() if self.sites is not None else None,
             areas={area.name: _area(area) for area in self.areas},
-            allowed_namespaces=self.allowed_namespaces and self.allowed_namespaces.to_domain(),
+            allowed_namespaces=self.allowed_namespaces.to_domain() if self.allowed_namespaces is not None else None,
             limits=DemandLimits(
                 queries_per_hour=self.limits.queries_per_hour_per_demand,
                 delay_penalty_per_s=None if penalty is None else float(penalty),
@@ -219,7 +220,9 @@ def to_accounting(basis: CarbonBasis) -> CarbonAccounting:
 
 def _area(area: AreaSpec) -> Area:
     links = {
-        link.site: NetworkLink(seconds(link.latency_milliseconds), link.bandwidth_mbps and float(link.bandwidth_mbps))
+        link.site: NetworkLink(
+            seconds(link.latency_milliseconds), None if link.bandwidth_mbps is None else float(link.bandwidth_mbps)
+        )
         for link in area.network
     }
     return Area(area.name, area.location.to_domain(), area.time_zone, links)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -23,7 +23,8 @@ from green_llm.domain.request import (
 
 SAFE_VALUE = "[A-Za-z0-9_-]{1,63}"
 """What a parameter may be where its source gives no pattern."""
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+Weekday = Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
 
 
 class StaticSpec(Model):
@@ -45,7 +46,7 @@ class PeriodSpec(Model):
     end_hour: Annotated[int, Field(ge=1, le=24)] = Field(
         24, description="Hour before which it ends; may be over midnight."
     )
-    weekdays: Annotated[tuple[Literal[WEEKDAYS], ...], Field(min_length=1, max_length=7)] = Field(  # type: ignore[valid-type]
+    weekdays: Annotated[tuple[Weekday, ...], Field(min_length=1, max_length=7)] = Field(
         WEEKDAYS, description="Days it holds on."
     )
     months: Annotated[tuple[Annotated[int, Field(ge=1, le=12)], ...], Field(min_length=1, max_length=12)] = Field(
@@ -184,7 +185,7 @@ class SourceSpec(Model):
             generation=generation,
             settings=block.settings(),
             stale_after_seconds=float(self.stale_after_seconds),
-            allowed_namespaces=self.allowed_namespaces and self.allowed_namespaces.to_domain(),
+            allowed_namespaces=self.allowed_namespaces.to_domain() if self.allowed_namespaces is not None else None,
             params={entry.name: entry.pattern or SAFE_VALUE for entry in self.params},
-            accounting=self.carbon_basis and to_accounting(self.carbon_basis),
+            accounting=to_accounting(self.carbon_basis) if self.carbon_basis is not None else None,
         )
