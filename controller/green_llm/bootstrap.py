@@ -12,7 +12,7 @@ from green_llm.demand.profile import ProfileDemand
 from green_llm.domain.amounts import Ledger
 from green_llm.domain.request import Kind, ObjectKey, Problem, Resources
 from green_llm.errors import StoreError
-from green_llm.observability.decisions import log_decision
+from green_llm.observability.decisions import log_decision, log_to_stderr
 from green_llm.observability.metrics import Recorder
 from green_llm.services.admission import Admission, PolicyRequest, admit, wanted_routes
 from green_llm.services.outcome import Outcome
@@ -77,6 +77,8 @@ class EmbeddedRun:
             StoreError: ``root`` is no directory.
         """
         self.store = DirectoryStore(root)
+        if settings.decision_log:
+            log_to_stderr()
         self.recorder = Recorder(route_matrix=settings.route_matrix)
         ledgers: LedgerStore = MemoryLedgers() if replay else DirectoryLedgers(self.store)
         collector = Collector(self.store.read_text)

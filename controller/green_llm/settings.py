@@ -14,4 +14,5 @@ class Settings(BaseSettings):
     solver_time_limit_seconds: float = Field(60.0, gt=0, description="Wall time of one solve, s.")
     metrics_address: str = Field("127.0.0.1", description="Address that /metrics is served on.")
     route_matrix: bool = Field(default=True, description="Export weights by rule and site.")
+    decision_log: bool = Field(default=False, description="Log every decision as a line of JSON on stderr.")
     poll_seconds: float = Field(0.2, gt=0, description="How often a directory is looked at for edits, s.")

@@ -12,9 +12,11 @@ from rich.table import Table
 
 from green_llm.domain.amounts import Amounts, total
 from green_llm.domain.request import Problem
-from green_llm.services.outcome import Outcome
+from green_llm.services.outcome import Outcome, WeightRow
 
 BAR = 10
+SHOWN = 0.0005
+"""Shares below it are not shown."""
 
 
 def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict[str, Any]:
@@ -81,21 +83,32 @@ def print_outcome(outcome: Outcome) -> None:
     )
     if outcome.error:
         console.print(f"[red]✗[/] {outcome.error}", highlight=False)
-    table = Table("demand", "area", "class", "route/rule", "site", "planned", "in force", "held by")
-    for row in outcome.weights:
-        name = f"{row.route.name}/{row.rule}"
-        weight = "-" if row.weight is None else str(row.weight)
-        table.add_row(
-            row.demand, row.area, row.query_class, name, row.site, f"{row.planned:.1%}", weight, row.held_by or ""
-        )
     if outcome.weights:
-        console.print(table)
+        print_weights(console, outcome)
     print_rates(console, outcome)
     messages = [entry.message for entry in outcome.result.diagnosis] if outcome.result else []
     for message in [*messages, *(entry.message for entry in outcome.broken_in_force)]:
-        console.print(f"[red]✗[/] {message}", highlight=False)
+        console.print(f"[red]✗[/] {message}", highlight=False, soft_wrap=True)
     for problem in outcome.book.problems:
-        console.print(f"[yellow]![/] {problem.message}", highlight=False)
+        console.print(f"[yellow]![/] {problem.message}", highlight=False, soft_wrap=True)
+
+
+def print_weights(console: Console, outcome: Outcome) -> None:
+    """A table per demand, a row per rule and class: where the plan sends it, and the weights in force."""
+    demands: dict[str, dict[tuple[str, str, str], list[WeightRow]]] = {}
+    for row in outcome.weights:
+        rules = demands.setdefault(row.demand, {})
+        rules.setdefault((row.area, row.query_class, f"{row.route.name}/{row.rule}"), []).append(row)
+    for demand, rules in demands.items():
+        table = Table("area", "class", "planned", "in force", "held by", title=demand, title_justify="left")
+        for (area, query_class, _), found in rules.items():
+            planned = [
+                f"{r.site} {r.planned:.1%}" for r in sorted(found, key=lambda r: -r.planned) if r.planned >= SHOWN
+            ]
+            weights = [f"{r.site} {r.weight}" for r in sorted(found, key=lambda r: -(r.weight or 0)) if r.weight]
+            held = found[0].held_by or ""
+            table.add_row(area, query_class, "\n".join(planned), "\n".join(weights) or "none", held)
+        console.print(table)
 
 
 def print_rates(console: Console, outcome: Outcome) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, order=True)
@@ -67,9 +67,26 @@ class Route:
 
 
 @dataclass(frozen=True)
+class WeightEdit:
+    """A new weight at a place in a route's document."""
+
+    path: tuple[str | int, ...]
+    """Of the back-end's reference, such as ``("spec", "rules", 0, "backendRefs", 1)``."""
+    weight: int
+
+
+@dataclass(frozen=True)
 class RouteWrite:
     """New weights for some rules of one route; every back-end of a rule is given, other rules stay as they are."""
 
     route: Route
     weights: Mapping[str, RuleWeights]
     """By rule name."""
+
+    @property
+    def expected(self) -> Route:
+        """The route as it is to be read back."""
+        rules = tuple(
+            RouteRule(rule.name, {**rule.weights, **self.weights.get(rule.name, {})}) for rule in self.route.rules
+        )
+        return replace(self.route, rules=rules)

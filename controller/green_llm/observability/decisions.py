@@ -10,6 +10,7 @@ from typing import Any
 from green_llm.services.outcome import Outcome
 
 logger = logging.getLogger("green_llm.decisions")
+logger.addHandler(logging.NullHandler())
 SHOWN = 20
 
 
@@ -50,6 +51,14 @@ def decision(outcome: Outcome) -> dict[str, Any]:
         "writes_failed": [f"{key}: {message}" for key, message in outcome.writes_failed.items()],
         "skipped": [f"{problem.key}: {problem.field}: {problem.message}" for problem in outcome.skipped][:SHOWN],
     }
+
+
+def log_to_stderr() -> None:
+    """Write decision records to stderr, a line of JSON each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter())
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def log_decision(outcome: Outcome) -> None:

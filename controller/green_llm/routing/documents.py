@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from green_llm.domain.routes import BackendKey, Route, RouteKey, RouteRule
+from green_llm.domain.routes import BackendKey, Route, RouteKey, RouteRule, RouteWrite, WeightEdit
 
 GATEWAY = "gateway.networking.k8s.io"
 DEFAULT_WEIGHT = 1
@@ -61,12 +61,6 @@ def read_route(document: Mapping[str, Any], adapter: Adapter) -> Route:
     return Route(key, str(metadata.get("uid") or ""), tuple(rules), adapter.scale)
 
 
-def rule_named(document: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    """The one rule of that name; None where there is none or more than one."""
-    found = [rule for rule in _rules(document) if rule.get("name") == name]
-    return found[0] if len(found) == 1 else None
-
-
 def backends(rule: Mapping[str, Any], namespace: str) -> Iterator[tuple[BackendKey, Any]]:
     """Each back-end of a rule with its reference, in order."""
     for reference in rule.get("backendRefs") or []:
@@ -88,21 +82,23 @@ def weight_of(reference: Mapping[str, Any]) -> int:
     return DEFAULT_WEIGHT if weight is None else int(weight)
 
 
-def new_weights(rule: Mapping[str, Any], namespace: str, weights: Mapping[BackendKey, int]) -> list[tuple[Any, int]]:
-    """The references of a rule whose weight must change, each with its new weight.
+def edits(document: Mapping[str, Any], change: RouteWrite) -> list[WeightEdit]:
+    """The back-end references whose weight must change; nothing for what is so already.
 
     Of a back-end that is there twice the first reference takes it all.
     """
-    seen: set[BackendKey] = set()
-    changes = []
-    for backend, reference in backends(rule, namespace):
-        if backend not in weights:
-            continue
-        wanted = 0 if backend in seen else weights[backend]
-        seen.add(backend)
-        if weight_of(reference) != wanted:
-            changes.append((reference, wanted))
-    return changes
+    found = []
+    for number, rule in enumerate(_rules(document)):
+        weights = change.weights.get(str(rule.get("name") or ""), {})
+        seen: set[BackendKey] = set()
+        for place, (backend, reference) in enumerate(backends(rule, change.route.key.namespace)):
+            if backend not in weights:
+                continue
+            wanted = 0 if backend in seen else weights[backend]
+            seen.add(backend)
+            if weight_of(reference) != wanted:
+                found.append(WeightEdit(("spec", "rules", number, "backendRefs", place), wanted))
+    return found
 
 
 def _rules(document: Mapping[str, Any]) -> list[Any]:

@@ -82,7 +82,8 @@ class Collector:
             try:
                 found = await self._entry(current, site, kind, chain, index)
             except GreenLLMError as error:
-                problems.append(SignalProblem(site.name, kind, str(error), reference.source))
+                message = f"InferenceSite {site.name}: signals.{kind.value}[{index}]: {error}"
+                problems.append(SignalProblem(site.name, kind, message, reference.source))
                 continue
             for slot, value in enumerate(found):
                 filled[slot] = filled[slot] or value
@@ -105,15 +106,15 @@ class Collector:
     ) -> list[SlotValue | None]:
         """What one source of a chain has for the slots, fresh and plausible."""
         reference = chain[index]
-        source = _checked(current, site, kind, chain, index)
+        source = _checked(current, kind, chain, index)
         series = await self._fetch(current, site, kind, chain, index, current.slots.start, current.slots.end)
         fresh = [point for point in series.points if _fresh(point, reference, source, current.now)]
         low, high = PLAUSIBLE[kind]
         for point in fresh:
             if not low <= point.value <= high:
                 raise SignalError(
-                    f"InferenceSite {site.name}: signals.{kind.value}: SignalSource {source.name} gives {point.value:g} "
-                    f"{series.unit} at {point.start:%Y-%m-%dT%H:%MZ}, outside {low:g} … {high:g}; check its unit"
+                    f"SignalSource {source.name} gives {point.value:g} {series.unit} at {point.start:%Y-%m-%dT%H:%MZ}, "
+                    f"outside {low:g} … {high:g}; check its unit"
                 )
         return to_slots(fresh, source.name, current.slots, _delivered(kind, reference))
 
@@ -158,14 +159,14 @@ class Collector:
         reasons: list[str] = []
         for index in range(len(earlier)):
             try:
-                _checked(current, site, kind, earlier, index)
+                _checked(current, kind, earlier, index)
                 series = await self._fetch(current, site, kind, earlier, index, query.start, query.end)
             except GreenLLMError as error:
                 reasons.append(str(error))
                 continue
             if series.points:
                 return series.points
-        raise SignalError("; ".join(reasons) or f"no earlier source of signals.{kind.value} has a value to repeat")
+        raise SignalError("; ".join(reasons) or "no earlier source of the chain has a value to repeat")
 
     def _provider(self, source: Source) -> SignalProvider:
         known = self._providers.get(source.name)
@@ -192,16 +193,15 @@ async def _ask(provider: SignalProvider, query: SignalQuery, source: Source) -> 
         raise SignalError(f"SignalSource {source.name}: failed with {type(error).__name__}: {error}") from error
 
 
-def _checked(current: _Round, site: Site, kind: SignalKind, chain: tuple[SignalRef, ...], index: int) -> Source:
+def _checked(current: _Round, kind: SignalKind, chain: tuple[SignalRef, ...], index: int) -> Source:
     """The source an entry names, if it may be used as it stands."""
     reference = chain[index]
-    where = f"InferenceSite {site.name}: signals.{kind.value}[{index}]"
     source = current.sources.get(reference.source)
     if source is None:
         known = ", ".join(sorted(current.sources)) or "none"
-        raise SignalError(f'{where}: there is no SignalSource "{reference.source}" (known: {known})')
+        raise SignalError(f'there is no SignalSource "{reference.source}" (known: {known})')
     for problem in _entry_faults(current.policy, source, kind, chain, index):
-        raise SignalError(f"{where}: {problem}")
+        raise SignalError(problem)
     return source
 
 

@@ -5,6 +5,7 @@ Status goes beside each file (``NAME.status.yaml``), ledgers into ``state/``; of
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from green_llm.domain.topology import Site
 from green_llm.errors import StoreError
 from green_llm.routing import documents as routes
 from green_llm.store import files, ledger
-from green_llm.store.yaml_files import dump_documents, line_of, load_documents, with_weights
+from green_llm.store.yaml_files import Document, dump_documents, load_documents, repeated_keys, with_weights
 
 STATUS_SUFFIX = ".status.yaml"
 STATE = "state"
@@ -29,11 +30,11 @@ class Origin:
     """Where an object is written."""
 
     path: Path
-    document: Any
+    document: Document
 
     def at(self, field_path: str) -> str:
         """``FILE:LINE`` of a field."""
-        return f"{self.path}:{line_of(self.document, field_path)}"
+        return f"{self.path}:{self.document.line_of(field_path)}"
 
 
 @dataclass
@@ -81,6 +82,7 @@ class DirectoryStore:
         self._loaded = Loaded()
         self._stamps: dict[Path, files.Stamp] = {}
         self._csv: dict[Path, files.Stamp | None] = {}
+        self._statuses: dict[Path, list[Mapping[str, Any]]] = {}
 
     def load(self) -> Loaded:
         """Read every YAML file; what is wrong is in ``problems`` and ``unreadable`` and does not stop the rest."""
@@ -110,7 +112,7 @@ class DirectoryStore:
         for key in keys:
             document = self._route_document(key)
             if document is not None:
-                found[key] = routes.read_route(document, routes.ADAPTERS[key.group, key.kind])
+                found[key] = _route(document, key)
         return found
 
     async def write(self, change: RouteWrite) -> Route:
@@ -123,22 +125,23 @@ class DirectoryStore:
         path = self._route_path(key)
         text = files.read(path)
         document = _document(load_documents(text, path), key)
-        adapter = routes.ADAPTERS[key.group, key.kind]
-        if document is None or routes.read_route(document, adapter) != change.route:
+        if document is None or _route(document, key) != change.route:
             raise StoreError(f"{key}: has changed in {path} since it was read; it is planned anew")
-        edits = []
-        for name, weights in change.weights.items():
-            rule = routes.rule_named(document, name)
-            if rule is None:
-                raise StoreError(f'{key}: has no single rule "{name}" any more; it is planned anew')
-            edits += routes.new_weights(rule, key.namespace, weights)
-        if edits:
-            files.write_atomically(path, with_weights(text, edits, path))
-            self._note(path)
-            for other, origin in self._loaded.routes.items():
-                if origin.path == self._loaded.routes[key].path:
-                    self._loaded.routes[other] = Origin(origin.path, None)
-        return (await self.read([key]))[key]
+        edits = routes.edits(document.value, change)
+        if not edits:
+            return change.route
+        text = with_weights(text, document, edits, path)
+        found = load_documents(text, path)
+        after = _document(found, key)
+        if after is None or _route(after, key) != change.expected:
+            raise StoreError(
+                f"{path}: the weights of {key} cannot be written alone (a YAML alias?); write them as plain numbers"
+            )
+        files.write_atomically(path, text)
+        self._note(path)
+        for document in found:
+            self._remember(document, path)
+        return change.expected
 
     def write_status(self, statuses: Mapping[ObjectKey, Mapping[str, Any]]) -> None:
         """Write each object's status beside its file, where it differs from what is there."""
@@ -148,23 +151,23 @@ class DirectoryStore:
             if origin is not None:
                 metadata = {"name": key.name} | ({"namespace": key.namespace} if key.namespace else {})
                 document = {"kind": key.kind.value, "metadata": metadata, "status": status}
-                by_path.setdefault(self._absolute(origin.path), []).append(document)
+                by_path.setdefault(_status_path(self._absolute(origin.path)), []).append(document)
         for path, found in by_path.items():
-            target = path.with_name(path.stem + STATUS_SUFFIX)
-            text = dump_documents(found)
-            if not target.exists() or files.read(target) != text:
-                files.write_atomically(target, text)
+            if self._statuses.get(path) != found or not path.exists():
+                files.write_atomically(path, dump_documents(found))
+                self._statuses[path] = found
 
     def read_status(self) -> dict[ObjectKey, dict[str, Any]]:
-        """The statuses written before, by object; what cannot be read counts as not there."""
+        """The statuses written before, by object; a file that cannot be read counts as not there."""
         found: dict[ObjectKey, dict[str, Any]] = {}
-        for path in {self._absolute(origin.path) for origin in self._loaded.origins.values()}:
-            target = path.with_name(path.stem + STATUS_SUFFIX)
-            if target.exists():
-                for document in load_documents(files.read(target), target):
-                    metadata = document["metadata"]
-                    key = ObjectKey(Kind(document["kind"]), str(metadata.get("namespace", "")), str(metadata["name"]))
-                    found[key] = document["status"]
+        for path in {_status_path(self._absolute(origin.path)) for origin in self._loaded.origins.values()}:
+            if path not in self._statuses and path.exists():
+                with contextlib.suppress(StoreError):
+                    self._statuses[path] = [document.value for document in load_documents(files.read(path), path)]
+            for document in self._statuses.get(path, []):
+                metadata = document["metadata"]
+                key = ObjectKey(Kind(document["kind"]), str(metadata.get("namespace", "")), str(metadata["name"]))
+                found[key] = document["status"]
         return found
 
     def load_ledger(self, policy: str) -> Ledger | None:
@@ -230,58 +233,72 @@ class DirectoryStore:
             raise StoreError(f"{origin.path}: leads outside {self._shown}; it is not written")
         return path
 
-    def _route_document(self, key: RouteKey) -> Any:
+    def _route_document(self, key: RouteKey) -> Document | None:
         origin = self._loaded.routes.get(key)
         if origin is None:
             return None
         path = self._absolute(origin.path)
-        if origin.document is not None and files.stamp(path) == self._stamps.get(path):
+        if files.stamp(path) == self._stamps.get(path):
             return origin.document
         try:
-            document = _document(load_documents(files.read(path), origin.path), key)
+            return _document(load_documents(files.read(path), origin.path), key)
         except StoreError:
             return None
-        self._loaded.routes[key] = Origin(origin.path, document)
-        return document
+
+    def _remember(self, document: Document, path: Path) -> None:
+        """Take over a document of a file that was just written."""
+        if isinstance(document.value, Mapping) and routes.adapter_of(document.value) is not None:
+            key = routes.key_of(document.value)
+            if key in self._loaded.routes and self._absolute(self._loaded.routes[key].path) == path:
+                self._loaded.routes[key] = Origin(self._loaded.routes[key].path, document)
 
 
-def _document(found: list[Any], key: RouteKey) -> Any:
+def _status_path(path: Path) -> Path:
+    return path.with_name(path.stem + STATUS_SUFFIX)
+
+
+def _route(document: Document, key: RouteKey) -> Route:
+    return routes.read_route(document.value, routes.ADAPTERS[key.group, key.kind])
+
+
+def _document(found: list[Document], key: RouteKey) -> Document | None:
     """The document of a route."""
-    return next((d for d in found if isinstance(d, Mapping) and routes.key_of(d) == key), None)
+    return next((d for d in found if isinstance(d.value, Mapping) and routes.key_of(d.value) == key), None)
 
 
-def _place(loaded: Loaded, document: Any, path: Path) -> None:
+def _place(loaded: Loaded, entry: Document, path: Path) -> None:
     """Sort one document into what was loaded."""
-    is_mapping: bool = isinstance(document, Mapping)
-    if not is_mapping:
-        loaded.unreadable.append(f"{path}: a document is no mapping; write a manifest with apiVersion and kind")
+    document, line = entry.value, entry.node.start_mark.line + 1
+    if not isinstance(document, Mapping):
+        loaded.unreadable.append(f"{path}:{line}: is no mapping; write a manifest with apiVersion and kind")
         return
+    for number, name in repeated_keys(entry):
+        loaded.unreadable.append(f'{path}:{number}: the key "{name}" is there twice; keep one')
     kind, version = str(document.get("kind", "")), str(document.get("apiVersion", ""))
     adapter = routes.adapter_of(document)
     metadata = document.get("metadata") or {}
     if version.partition("/")[0] == GROUP:
-        _place_resource(loaded, document, path, kind)
+        _place_resource(loaded, entry, path, kind)
     elif adapter is not None:
         key = routes.key_of(document)
         if key in loaded.routes:
-            loaded.unreadable.append(
-                f"{path}:{document.lc.line + 1}: {key} is also in {loaded.routes[key].path}; keep one"
-            )
+            loaded.unreadable.append(f"{path}:{line}: {key} is also in {loaded.routes[key].path}; keep one")
         else:
-            loaded.routes[key] = Origin(path, document)
+            loaded.routes[key] = Origin(path, entry)
     elif kind == "Namespace":
         loaded.namespace_labels[str(metadata.get("name"))] = dict(metadata.get("labels") or {})
     elif kind == "ConfigMap":
         loaded.config_maps[str(metadata.get("name"))] = dict(document.get("data") or {})
     elif not kind or not version:
-        loaded.unreadable.append(f"{path}:{document.lc.line + 1}: a document has no apiVersion and kind; add them")
+        loaded.unreadable.append(f"{path}:{line}: a document has no apiVersion and kind; add them")
 
 
-def _place_resource(loaded: Loaded, document: Any, path: Path, kind: str) -> None:
+def _place_resource(loaded: Loaded, entry: Document, path: Path, kind: str) -> None:
+    document = entry.value
     if kind not in list(Kind):
         known = ", ".join(Kind)
         loaded.unreadable.append(
-            f'{path}:{document.lc.line + 1}: kind: "{kind}" is unknown in {GROUP} (known: {known})'
+            f'{path}:{entry.line_of("kind")}: kind: "{kind}" is unknown in {GROUP} (known: {known})'
         )
         return
     key = key_of(document)
@@ -289,7 +306,7 @@ def _place_resource(loaded: Loaded, document: Any, path: Path, kind: str) -> Non
         message = f"is also in {loaded.origins[key].at('metadata.name')}; keep one"
         loaded.problems.append(Problem(key, "metadata.name", message, "Duplicate"))
         return
-    loaded.origins[key] = Origin(path, document)
+    loaded.origins[key] = Origin(path, entry)
     match parse(document):
         case Policy() as policy:
             loaded.policies[policy.name] = policy
