@@ -85,6 +85,8 @@ class Solver:
         self._lower, self._upper = form.column_lower.copy(), form.column_upper.copy()
         self._row_lower, self._row_upper = form.row_lower.copy(), form.row_upper.copy()
         self._row_units = np.ones(rows)
+        # A dual is per unit of its row: a row in thousands of tokens moves by thousands.
+        self._row_sizes = np.maximum(1.0, abs(form.matrix).max(axis=1).toarray().ravel() if rows and columns else 1.0)
         self._indices = np.arange(columns, dtype=np.int32)
         self._highs.passModel(lp)
 
@@ -108,16 +110,20 @@ class Solver:
         self._row_lower = np.append(self._row_lower, -np.inf)
         self._row_upper = np.append(self._row_upper, upper)
         self._row_units = np.append(self._row_units, unit)
+        self._row_sizes = np.append(self._row_sizes, max(1.0, float(np.abs(coefficients).max(initial=0.0))))
         return self.rows - 1
 
     def fix_to_optimum(self, solution: Solution, threshold: float) -> None:
-        """Keep every later solution optimal: fix what has a reduced cost or dual above the threshold where it is."""
+        """Keep every later solution optimal: fix what costs more than the threshold where it is.
+
+        That is a column by its reduced cost, and a row by its dual times its largest coefficient.
+        """
         columns = np.nonzero(np.abs(solution.column_duals) > threshold)[0]
         at_lower = solution.column_duals[columns] > 0
         held = np.where(at_lower, self._lower[columns], self._upper[columns])
         self._lower[columns], self._upper[columns] = held, held
         self._highs.changeColsBounds(len(columns), columns.astype(np.int32), held, held)
-        for row in np.nonzero(np.abs(solution.row_duals) > threshold)[0].tolist():
+        for row in np.nonzero(np.abs(solution.row_duals) * self._row_sizes > threshold)[0].tolist():
             side = self._row_lower[row] if solution.row_duals[row] > 0 else self._row_upper[row]
             self._row_lower[row] = self._row_upper[row] = side
             self._highs.changeRowBounds(row, side / self._row_units[row], side / self._row_units[row])
