@@ -91,12 +91,12 @@ def _document(result: Result, reference: Result) -> dict[str, Any]:
 
 def _print(results: Comparison) -> None:
     from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Column, Table  # noqa: PLC0415
 
     from green_llm.cli.report import UNITS, broken_summary, number  # noqa: PLC0415
 
     names = ("cost", "carbon", "delay", "emissions", "water")
-    table = Table("method", *(f"{name} [dim]{UNITS[name]}[/]" for name in names), "broken limits")
+    table = Table(Column("method", no_wrap=True), *(f"{name} [dim]{UNITS[name]}[/]" for name in names), "broken limits")
     for method, result in results.items():
         change = difference_percent(result, results["lexicographic"])
         cells = [_cell(number(asdict(result.values)[name]), change[name], method) for name in names]
@@ -105,4 +105,4 @@ def _print(results: Comparison) -> None:
 
 
 def _cell(value: str, percent: float | None, method: str) -> str:
-    return value if method == "lexicographic" or percent is None else f"{value} [dim]{percent:+.1f} %[/]"
+    return value if method == "lexicographic" or percent is None else f"{value}\n[dim]{percent:+.1f} %[/]"

@@ -7,15 +7,16 @@ import sys
 import threading
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import click
 import typer
 
 from green_llm.domain.plan import Result, Termination
 from green_llm.errors import GreenLLMError, InvalidInputError, TimeUpError
 
 T = TypeVar("T")
+UsageError: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+"""What a wrong option raises; newer versions of typer bring their own click, so it is found by its heir."""
 LONG_SECONDS = 2.0
 """From then on a command says on stderr what it is doing."""
 
@@ -45,11 +46,14 @@ def of_result(result: Result) -> Exit:
 def guarded(app: typer.Typer) -> int:
     """Run the application; every error becomes one message on stderr and a status."""
     try:
-        return int(app(standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
+        status = int(app(standalone_mode=False) or 0)
+        # typer turns Ctrl-C into this status without a word.
+        return _say("interrupted", Exit.INTERRUPTED) if status == Exit.INTERRUPTED else status
+    except UsageError as error:
+        problem: Any = error
+        problem.show()
+        return int(problem.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
         return _say("interrupted", Exit.INTERRUPTED)
     except GreenLLMError as error:
         status = Exit.FAILED
@@ -81,9 +85,9 @@ def interruptible(work: Callable[[Callable[[str], None]], T]) -> T:
 
     thread = threading.Thread(target=target, name="solve", daemon=True)
     thread.start()
-    thread.join(LONG_SECONDS)
     shown = None
     try:
+        thread.join(LONG_SECONDS)
         while thread.is_alive():
             if said and said[-1] is not shown:
                 shown = said[-1]

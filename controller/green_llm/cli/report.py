@@ -113,7 +113,7 @@ def print_limits(console: Console, result: Result) -> None:
     if result.binding:
         table = Table("limit", "used", "cap", "price", title="Binding limits", title_justify="left")
         for binding in result.binding[:SHOWN_LIMITS]:
-            prices = ", ".join(f"{p.objective.value} {number(p.value)} {p.unit}" for p in binding.prices)
+            prices = "\n".join(f"{p.objective.value} {number(p.value)} {p.unit}" for p in binding.prices)
             name = " ".join([binding.limit.value.replace("_", " "), *map(str, where_document(binding.where).values())])
             table.add_row(name, number(binding.used), f"{number(binding.cap)} {binding.unit}", prices or "-")
         console.print(table)
