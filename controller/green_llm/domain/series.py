@@ -127,3 +127,5 @@ class SignalQuery:
     """The unit the answer must be in; a source in another one converts or refuses."""
     time_zone: str
     """IANA name of the site's time zone."""
+    exchange_rates: Mapping[str, float] = field(default_factory=dict)
+    """What one unit of another currency is worth in that of ``unit``, as the policy says."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 JOULES_PER_KWH = 3.6e6
 SECONDS_PER_HOUR = 3600.0
 HOURS_PER_DAY = 24.0
@@ -57,18 +60,33 @@ _SCALES: dict[str, tuple[str, float]] = {
 """Unit: the base it is a multiple of, and how many of the base it is."""
 
 
-def convert(value: float, unit: str, wanted: str) -> float:
-    """A value in another unit of the same quantity; prices are ``CUR/MWh`` or ``CUR/kWh`` with one currency.
+def convert(value: float, unit: str, wanted: str, exchange_rates: Mapping[str, float] | None = None) -> float:
+    """A value in another unit of the same quantity; prices are ``CUR/MWh`` or ``CUR/kWh``.
+
+    ``exchange_rates`` says what one unit of another currency is worth in the wanted one.
 
     Raises:
         ValueError: the units are not of one quantity; the message lists what can be converted.
     """
     base, factor = _base(unit)
     wanted_base, wanted_factor = _base(wanted)
+    currency, wanted_currency = base.removesuffix("/MWh"), wanted_base.removesuffix("/MWh")
+    if base != wanted_base and _is_price(base) and _is_price(wanted_base):
+        rate = (exchange_rates or {}).get(currency)
+        if rate is None:
+            raise ValueError(
+                f'"{unit}" needs an exchange rate from {currency} to {wanted_currency}; '
+                "give it in spec.exchangeRates of the GreenPolicy"
+            )
+        return value * rate * factor / wanted_factor
     if base != wanted_base:
         known = ", ".join(name for name in (*_SCALES, "USD/MWh", "USD/kWh") if _base(name)[0] == wanted_base)
         raise ValueError(f'"{unit}" cannot be read as {wanted} (known: {known or wanted})')
     return value * factor / wanted_factor
+
+
+def _is_price(base: str) -> bool:
+    return re.fullmatch("[A-Z]{3}/MWh", base) is not None
 
 
 def _base(unit: str) -> tuple[str, float]:

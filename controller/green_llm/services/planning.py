@@ -202,9 +202,10 @@ class Planning:
             )
         window = (interval.past, interval.past + sites.slots)
         cap = None
-        if interval.water is not None:
+        if policy.water is not None:
             held = held_water_liters(interval.traffic, interval.request.sites, sites, window)
-            cap = max(0.0, interval.water.horizon_cap_liters * sites.slots / policy.slots - held)
+            horizon = replace(interval.slots, count=sites.slots)
+            cap = max(0.0, water_account(interval.ledger, policy.water, horizon).horizon_cap_liters - held)
         assembled = assemble(policy.name, sites.usable, rest, interval.book, window, water_cap=cap)
         memory = self._memory.setdefault(policy.name, Memory())
         try:

@@ -139,6 +139,7 @@ class Collector:
             now=current.now,
             unit=kind.unit(current.policy.currency),
             time_zone=site.time_zone,
+            exchange_rates={entry.source_currency: entry.rate for entry in current.policy.exchange_rates},
         )
         if isinstance(source.settings, PersistenceSettings):
 

@@ -130,8 +130,8 @@ def _change(text: str, offset: int, document: Document, edit: WeightEdit, path: 
     if node.flow_style:
         return end, end, f", weight: {edit.weight}"
     line_end = len(text) if (at := text.find("\n", end)) < 0 else at
-    ending = "\r\n" if text[:line_end].endswith("\r") else "\n"
-    place = line_end - len(ending) + 1
+    ending = "\r\n" if "\r\n" in text else "\n"
+    place = line_end - 1 if text[:line_end].endswith("\r") else line_end
     return place, place, f"{ending}{' ' * name[0].start_mark.column}weight: {edit.weight}"
 
 

@@ -68,7 +68,7 @@ class CsvProvider:
         for row in best.tolist():
             if all(table.end[row] <= table.start[other] or table.start[row] >= table.end[other] for other in taken):
                 taken.append(row)
-        points = tuple(self._point(table, row, query.unit, file) for row in sorted(taken))
+        points = tuple(self._point(table, row, query, file) for row in sorted(taken))
         return Series(query.kind, self._name, query.unit, points)
 
     def _table(self, file: str) -> _Table:
@@ -79,9 +79,9 @@ class CsvProvider:
             self._tables[file] = known
         return known[1]
 
-    def _point(self, table: _Table, row: int, unit: str, file: str) -> Point:
+    def _point(self, table: _Table, row: int, query: SignalQuery, file: str) -> Point:
         try:
-            value = convert(float(table.value[row]), table.unit[row], unit)
+            value = convert(float(table.value[row]), table.unit[row], query.unit, query.exchange_rates)
         except ValueError as error:
             raise SignalError(f"SignalSource {self._name}: {file}: unit: {error}") from error
         return Point(

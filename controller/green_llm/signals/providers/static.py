@@ -21,7 +21,7 @@ class StaticProvider:
             SignalError: its unit is not one of the kind asked for.
         """
         try:
-            value = convert(self._settings.value, self._settings.unit, query.unit)
+            value = convert(self._settings.value, self._settings.unit, query.unit, query.exchange_rates)
         except ValueError as error:
             raise SignalError(f"SignalSource {self._name}: spec.static.unit: {error}") from error
         point = Point(query.start, query.end, value, Quality.STATIC)

@@ -43,11 +43,11 @@ class TariffProvider:
             following = self._price(moment)
             if following != price:
                 if price is not None:
-                    yield Point(begun, moment, convert(price, unit, query.unit), Quality.PROFILE)
+                    yield Point(begun, moment, convert(price, unit, query.unit, query.exchange_rates), Quality.PROFILE)
                 begun, price = moment, following
             moment += STEP
         if price is not None and begun < query.end:
-            yield Point(begun, query.end, convert(price, unit, query.unit), Quality.PROFILE)
+            yield Point(begun, query.end, convert(price, unit, query.unit, query.exchange_rates), Quality.PROFILE)
 
     def _price(self, moment: datetime) -> float | None:
         """The first period that matches the local time; None where none does."""
