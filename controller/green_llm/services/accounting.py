@@ -10,12 +10,12 @@ import numpy as np
 
 from green_llm.domain.amounts import Amounts, Ledger, SiteAmounts
 from green_llm.domain.instance import FloatArray, Instance
-from green_llm.domain.plan import Order
+from green_llm.domain.plan import Order, Plan
 from green_llm.domain.request import WaterBudget
 from green_llm.domain.time import Slots, floor_to_slot
 from green_llm.domain.topology import Site
 from green_llm.optimizer.coefficients import delay_seconds
-from green_llm.optimizer.evaluate import best_grid_energy, facility_kwh
+from green_llm.optimizer.evaluate import best_grid_energy, facility_kwh, water_liters
 from green_llm.services.outcome import WaterAccount
 
 SlotAmounts = tuple[dict[str, Amounts], bool]
@@ -167,6 +167,19 @@ def water_account(ledger: Ledger, budget: WaterBudget, slots: Slots) -> WaterAcc
         remaining_liters=remaining,
         horizon_cap_liters=cap,
     )
+
+
+def slots_in_period(ledger: Ledger, budget: WaterBudget, slots: Slots) -> int:
+    """How many of the slots begin before the water period of slot 0 ends."""
+    start = roll_period(ledger, slots.start, budget).period_start or slots.start
+    end = start + timedelta(days=budget.period_days)
+    return sum(begun < end for begun, _ in slots)
+
+
+def plan_water_liters(instance: Instance, plan: Plan) -> FloatArray:
+    """Litres that a plan uses in each slot, [T]."""
+    liters: FloatArray = water_liters(instance, facility_kwh(instance, plan.shares), plan.grid_energy_kwh).sum(axis=0)
+    return liters
 
 
 def _added(totals: SiteAmounts, more: SiteAmounts) -> Mapping[str, Amounts]:

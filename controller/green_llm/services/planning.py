@@ -18,7 +18,7 @@ from green_llm.errors import NoPlanError, SignalError, StoreError
 from green_llm.optimizer import Session, optimize
 from green_llm.optimizer.diagnosis import routed_shares
 from green_llm.services import valuing
-from green_llm.services.accounting import open_ledger, water_account
+from green_llm.services.accounting import open_ledger, plan_water_liters, slots_in_period, water_account
 from green_llm.services.admission import PairRequest, PolicyRequest, RuleKey
 from green_llm.services.assemble import Assembled, Traffic, assemble
 from green_llm.services.availability import (
@@ -33,6 +33,8 @@ from green_llm.services.outcome import Outcome, WaterAccount, WeightRow
 from green_llm.services.ports import DemandCollector, LedgerStore, Routes, SignalCollector
 from green_llm.services.weighing import SiteShares, Weighed, pair_shares, resting_rows, rows, rule_id, weigh, writes
 
+BORROWED = 1e-6
+"""Of what remains of the period's water: less than this is rounding."""
 LONGEST_CHARGE = timedelta(days=7)
 """Elapsed time beyond it (the planner was away) is counted as uncharged."""
 RoutesRead = Mapping[RouteKey, Route]
@@ -193,6 +195,20 @@ class Planning:
         return planned
 
     async def _optimize(self, interval: Interval, sites: Availability) -> Planned:
+        """The plan over the horizon; where it would borrow water from the next period, only up to this one's end."""
+        policy, memory = interval.request.policy, self._memory.setdefault(interval.request.policy.name, Memory())
+        planned = await self._solve(interval, sites, memory)
+        inside = 0 if policy.water is None else slots_in_period(interval.ledger, policy.water, interval.slots)
+        if planned.result is None or planned.assembled is None or not 0 < inside < sites.slots:
+            return planned
+        remaining = water_cap(interval, sites, inside)
+        used = plan_water_liters(planned.assembled.instance, planned.result.plan)[:inside].sum()
+        if remaining is None or used <= remaining * (1.0 + BORROWED):
+            return planned
+        # Another number of slots is another programme: it would only spoil the live solver's bases.
+        return await self._solve(interval, replace(sites, slots=inside), Memory())
+
+    async def _solve(self, interval: Interval, sites: Availability, memory: Memory) -> Planned:
         """One solve, off the event loop."""
         policy = interval.request.policy
         rest = remaining_traffic(interval.traffic, sites)
@@ -201,13 +217,8 @@ class Planning:
                 sites=sites, error=f"all traffic is on held sites: {sites.describe()}; weights stay as they are"
             )
         window = (interval.past, interval.past + sites.slots)
-        cap = None
-        if policy.water is not None:
-            held = held_water_liters(interval.traffic, interval.request.sites, sites, window)
-            horizon = replace(interval.slots, count=sites.slots)
-            cap = max(0.0, water_account(interval.ledger, policy.water, horizon).horizon_cap_liters - held)
+        cap = water_cap(interval, sites, sites.slots)
         assembled = assemble(policy.name, sites.usable, rest, interval.book, window, water_cap=cap)
-        memory = self._memory.setdefault(policy.name, Memory())
         try:
             result = await asyncio.to_thread(
                 optimize,
@@ -218,7 +229,7 @@ class Planning:
                 session=memory.session,
             )
         except NoPlanError as error:
-            self._memory.pop(policy.name)
+            self._memory.pop(policy.name, None)
             return Planned(sites=sites, assembled=assembled, error=str(error))
         memory.previous = result.plan
         return Planned(sites=sites, result=result, assembled=assembled)
@@ -232,6 +243,17 @@ class Planning:
             except StoreError as error:
                 failed[change.route.key] = str(error)
         return after, failed
+
+
+def water_cap(interval: Interval, sites: Availability, slots: int) -> float | None:
+    """What usable sites may use in the first slots, L; None without a budget."""
+    budget = interval.request.policy.water
+    if budget is None:
+        return None
+    window = (interval.past, interval.past + slots)
+    held = held_water_liters(interval.traffic, interval.request.sites, sites, window)
+    account = water_account(interval.ledger, budget, replace(interval.slots, count=slots))
+    return max(0.0, account.horizon_cap_liters - held)
 
 
 class _Clock:
@@ -341,7 +363,7 @@ def _outcome(
         skipped=tuple(dict.fromkeys([*request.skipped, *unknown, *fixed])),
         writes_failed=failed,
         held_sites={name: ", ".join(kinds) for name, kinds in sites.holding.items()},
-        horizon_shortened_to=sites.slots if sites.slots < request.policy.slots else None,
+        horizon_shortened_to=interval.sites.slots if interval.sites.slots < request.policy.slots else None,
         ledger=interval.ledger,
         water=interval.water,
         seconds=clock.laps,

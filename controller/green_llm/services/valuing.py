@@ -30,14 +30,23 @@ def ground(request: PolicyRequest, traffic: Sequence[Traffic], book: SignalBook,
 
 def amounts_of(request: PolicyRequest, found: Assembled, shares: PairShares) -> list[SlotAmounts]:
     """Amounts by slot and site of given shares."""
+    if _nothing(found):
+        return [({}, bool(found.traffic))] * found.instance.slots
     return slot_amounts(found.instance, share_array(found, shares), request.sites, request.policy.order)
 
 
 def nearest_amounts(request: PolicyRequest, found: Assembled, shares: PairShares) -> list[SlotAmounts]:
     """Amounts by slot and site, had the same traffic gone to its nearest site."""
+    if _nothing(found):
+        return [({}, bool(found.traffic))] * found.instance.slots
     return slot_amounts(
         found.instance, nearest_shares(found.instance) * _counted(found, shares), request.sites, request.policy.order
     )
+
+
+def _nothing(found: Assembled) -> bool:
+    """Whether there is no traffic or no site: nothing to value."""
+    return not found.traffic or not found.instance.sites
 
 
 def share_array(found: Assembled, shares: PairShares) -> FloatArray:
@@ -78,6 +87,8 @@ def rates(found: Assembled, amounts: list[SlotAmounts]) -> dict[str, Amounts]:
 
 def broken_limits(found: Assembled, shares: PairShares) -> tuple[Diagnosis, ...]:
     """Capacity, grid and delay limits that shares break in the first slot; a site without signals breaks none."""
+    if _nothing(found):
+        return ()
     instance, array = found.instance, share_array(found, shares)
     grid = np.nan_to_num(best_grid_energy(instance, array, Order(())))
     broken = list(check_loads(instance, array, grid))
