@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from green_llm.api.v1alpha1.policy import OBJECTIVES
 from green_llm.domain.amounts import Amounts, total
 from green_llm.domain.plan import Termination
 from green_llm.domain.request import Kind, Mode, ObjectKey, Problem
@@ -13,6 +14,8 @@ from green_llm.domain.series import SignalKind
 from green_llm.services.outcome import Outcome, WeightRow
 
 Status = dict[str, Any]
+NAMES = {objective: name for name, objective in OBJECTIVES.items()}
+"""How a GreenPolicy calls each objective."""
 MOST_WEIGHTS = 512
 INTERVALS_VALID = 3
 """A plan is good for this many periods; then, with nothing newer, the weights in force are stale."""
@@ -56,15 +59,15 @@ def policy_status(outcome: Outcome, previous: Mapping[str, Any] | None = None) -
         budgets = {phase.objective: phase.budget for phase in result.phases}
         status["objectives"] = [
             {
-                "name": objective.value,
+                "name": NAMES[objective],
                 "value": decimal(result.values.of(objective)),
-                "unit": objective.unit,
+                "unit": in_currency(objective.unit, outcome),
             }
             | ({"budget": decimal(budget)} if (budget := budgets.get(objective)) is not None else {})
             for objective in outcome.policy.order.objectives
         ]
         status["binding"] = [
-            {"limit": b.limit.value, "shadowPrice": decimal(price.value), "unit": price.unit}
+            {"limit": b.limit.value, "shadowPrice": decimal(price.value), "unit": in_currency(price.unit, outcome)}
             for b in result.binding
             if b.limit.value == "water_cap"
             for price in b.prices
@@ -78,6 +81,11 @@ def policy_status(outcome: Outcome, previous: Mapping[str, Any] | None = None) -
     status["perHour"] = per_hour(total(outcome.in_force.values()))
     status["savings"] = _savings(outcome)
     return status
+
+
+def in_currency(unit: str, outcome: Outcome) -> str:
+    """A unit of the model, whose money is "$", in the policy's currency."""
+    return unit.replace("$", outcome.policy.currency)
 
 
 def demand_statuses(outcome: Outcome, previous: Mapping[ObjectKey, Mapping[str, Any]]) -> dict[ObjectKey, Status]:

@@ -222,14 +222,23 @@ def plans(outcomes: Outcomes) -> Iterator[Metric]:
         add(planned, name, outcome.now.timestamp())
         add(horizon, name, outcome.slots.count * outcome.slots.slot_seconds)
         for phase in outcome.result.phases:
-            add(optimum, [*name, phase.objective.value, phase.objective.unit], phase.optimum)
+            add(optimum, [*name, phase.objective.value, _unit(phase.objective.unit, outcome)], phase.optimum)
         for objective in Objective:
-            add(value, [*name, objective.value, objective.unit], outcome.result.values.of(objective))
+            add(value, [*name, objective.value, _unit(objective.unit, outcome)], outcome.result.values.of(objective))
         for binding in outcome.result.binding:
             if binding.limit.value == "water_cap":  # the one limit of the whole horizon; the others are many
                 for shadow in binding.prices:
-                    add(price, [*name, binding.limit.value, shadow.objective.value, shadow.unit], shadow.value)
+                    add(
+                        price,
+                        [*name, binding.limit.value, shadow.objective.value, _unit(shadow.unit, outcome)],
+                        shadow.value,
+                    )
     yield from (planned, degraded, horizon, held, broken, in_force, skipped, optimum, value, price)
+
+
+def _unit(unit: str, outcome: Outcome) -> str:
+    """The model's "$" is the policy's currency."""
+    return unit.replace("$", outcome.policy.currency)
 
 
 def ledgers(outcomes: Outcomes) -> Iterator[Metric]:

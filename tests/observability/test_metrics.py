@@ -1,0 +1,160 @@
+"""What is exported: well formed, documented, and never falling where it must not."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from green_llm.bootstrap import MemoryLedgers
+from green_llm.demand.profile import ProfileDemand
+from green_llm.domain.amounts import total
+from green_llm.errors import StoreError
+from green_llm.observability.metrics import Recorder
+from green_llm.services.admission import admit, wanted_routes
+from green_llm.services.outcome import Outcome
+from green_llm.services.planning import Planning
+from green_llm.signals.collect import Collector
+from support.resources import NOW, MemoryRoutes, a_budget, a_fleet, a_policy, a_route, static
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+def read_text(name: str) -> tuple[str, str]:
+    raise StoreError(f"{name}: does not exist")
+
+
+async def outcomes(price: float = 50.0, steps: int = 3) -> list[Outcome]:
+    """Hourly intervals of a fleet with a water budget; the price of the cheap site may be negative."""
+    resources = replace(a_fleet(), policies={"default": a_policy(water=a_budget(1000.0))})
+    sources = {**resources.sources, "price-cheap": static("price-cheap", price, "USD/MWh")}
+    resources = replace(resources, sources=sources)
+    routes, ledgers = MemoryRoutes(a_route()), MemoryLedgers()
+    planning = Planning(Collector(read_text), ProfileDemand(), routes, ledgers)
+    found = []
+    for step in range(steps):
+        request = admit(resources, await routes.read(wanted_routes(resources))).requests["default"]
+        found.append(await planning.reconcile(request, await routes.read(request.routes), NOW + timedelta(hours=step)))
+    return found
+
+
+def text_of(recorder: Recorder) -> str:
+    return generate_latest(recorder.registry).decode()
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def value(text: str, name: str, **labels: str) -> float:
+    found = [v for (n, l), v in samples(text).items() if n == name and labels.items() <= dict(l).items()]  # noqa: E741
+    assert found, name
+    return sum(found)
+
+
+async def test_the_numbers_are_those_of_the_outcome() -> None:
+    recorder = Recorder()
+    for outcome in await outcomes():
+        recorder.record(outcome)
+    text = text_of(recorder)
+    # 1 kWh an hour at the cheap site: 0.05 USD, 400 g, 1 kW, 1 L on site; the nearest site costs 0.10 USD.
+    assert value(text, "greenllm_in_force_cost_per_hour", site="cheap", currency="USD") == pytest.approx(0.05)
+    assert value(text, "greenllm_nearest_cost_per_hour") == pytest.approx(0.10)
+    assert value(text, "greenllm_planned_emissions_grams_per_hour") == pytest.approx(400.0)
+    assert value(text, "greenllm_in_force_energy_watts") == pytest.approx(1000.0)
+    assert value(text, "greenllm_in_force_water_liters_per_hour", scope="on_site") == pytest.approx(1.0)
+    assert value(text, "greenllm_in_force_water_liters_per_hour", scope="off_site") == 0.0
+    assert value(text, "greenllm_in_force_delay_seconds", site="cheap") == pytest.approx(0.051)
+    # Two hours elapsed: 2 kWh = 7.2 MJ, 2 L.
+    assert value(text, "greenllm_in_force_energy_joules_total") == pytest.approx(7.2e6)
+    assert value(text, "greenllm_in_force_water_liters_total", scope="on_site") == pytest.approx(2.0)
+    assert value(text, "greenllm_nearest_cost_paid_total") == pytest.approx(0.2)
+    assert value(text, "greenllm_water_budget_used_liters") == pytest.approx(2.0)
+    assert value(text, "greenllm_in_force_weight_ratio", site="cheap", area="iowa") == 1.0
+    assert value(text, "greenllm_site_electricity_price_per_kilowatt_hour", site="near", currency="USD") == 0.1
+    assert (
+        value(text, "greenllm_site_signal_info", site="near", kind="carbonIntensity", source="carbon", quality="static")
+        == 1
+    )
+    assert value(text, "greenllm_plans_total", termination="optimal") == 3
+    assert value(text, "greenllm_route_writes_total", result="written") == 1
+    assert value(text, "greenllm_plan_timestamp_seconds") == (NOW + timedelta(hours=2)).timestamp()
+
+
+async def test_money_is_two_counters_and_none_ever_falls() -> None:
+    recorder = Recorder()
+    before: dict[Any, float] = {}
+    for outcome in [*await outcomes(price=-40.0, steps=6)]:
+        recorder.record(outcome)
+        now = samples(text_of(recorder))
+        for key, old in before.items():
+            if key[0].endswith(("_total", "_count", "_sum", "_bucket")):
+                assert now[key] >= old, key
+        before = now
+    text = text_of(recorder)
+    # The first hour is charged at the weights before the first write had effect (0.1 USD), five at -0.04 USD.
+    assert value(text, "greenllm_in_force_cost_earned_total") == pytest.approx(5 * 0.04)
+    assert value(text, "greenllm_in_force_cost_paid_total") == pytest.approx(0.0)
+    assert value(text, "greenllm_in_force_cost_per_hour") == pytest.approx(-0.04)
+    assert not [name for name, _ in before if "saving" in name]
+
+
+async def test_a_restart_does_not_reset_totals() -> None:
+    (*_, last) = await outcomes()
+    fresh = Recorder()
+    fresh.record(last)
+    assert value(text_of(fresh), "greenllm_in_force_energy_joules_total") == pytest.approx(7.2e6)
+    assert total(last.ledger.in_force.values()).energy_kwh == pytest.approx(2.0)
+
+
+async def test_a_policy_that_is_gone_is_exported_no_more() -> None:
+    recorder = Recorder()
+    recorder.record((await outcomes(steps=1))[0])
+    recorder.keep_only([])
+    assert "greenllm_plan_timestamp_seconds{" not in text_of(recorder)
+
+
+async def test_the_matrix_of_weights_can_be_left_out() -> None:
+    recorder = Recorder(route_matrix=False)
+    recorder.record((await outcomes(steps=1))[0])
+    assert "weight_ratio" not in text_of(recorder)
+
+
+def exported(text: str) -> dict[str, str]:
+    return {f.name: f.type for f in text_string_to_metric_families(text)}
+
+
+async def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
+    recorder = Recorder()
+    for outcome in await outcomes():
+        recorder.record(outcome)
+    found = {name for name in exported(text_of(recorder)) if name.startswith("greenllm_")}
+    documented = set(re.findall(r"`(greenllm_[a-z_]+)`", DOCUMENT.read_text(encoding="utf-8")))
+    names = {name.removesuffix("_total") for name in documented}
+    assert names == found
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
+async def test_promtool_has_nothing_to_say_but_what_we_chose() -> None:
+    recorder = Recorder()
+    for outcome in await outcomes():
+        recorder.record(outcome)
+    ran = subprocess.run(
+        ["promtool", "check", "metrics"], input=text_of(recorder), capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+    # Prices and intensities are per kilowatt hour, the unit everyone quotes them in (docs/adr/0003).
+    chosen = [line for line in complaints if "kilowatt" in line or 'use base unit "grams"' in line]
+    assert complaints == chosen

@@ -1,0 +1,150 @@
+"""Who takes part, and what is said to the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from green_llm.domain.plan import Objective, Order
+from green_llm.domain.request import (
+    Backend,
+    DemandArea,
+    DemandEntry,
+    DemandLimits,
+    Kind,
+    ObjectKey,
+    Resources,
+    RouteTarget,
+)
+from green_llm.domain.routes import RouteKey, RouteRule
+from green_llm.domain.series import SignalKind, SignalRef
+from green_llm.domain.topology import QueryClass, Renewable, RenewableType, Selector, WaterBasis
+from green_llm.services.admission import Admission, admit
+from support.resources import NOW, ROUTE, a_demand, a_fleet, a_policy, a_route, a_site, backend
+
+ROUTES = {ROUTE: a_route()}
+
+
+def verdict(resources: Resources, routes: Any = ROUTES) -> tuple[Admission, set[str]]:
+    found = admit(resources, routes)
+    return found, {problem.reason for problem in found.problems}
+
+
+def with_demand(**changes: Any) -> Resources:
+    return replace(a_fleet(), demands={"inference/assistant": a_demand(**changes)})
+
+
+def with_policy(**changes: Any) -> Resources:
+    return replace(a_fleet(), policies={"default": a_policy(**changes)})
+
+
+def test_everything_is_admitted() -> None:
+    found, reasons = verdict(a_fleet())
+    assert not reasons
+    (pair,) = found.requests["default"].pairs
+    assert pair.sites == {"near", "cheap"}
+    assert pair.fixed is None
+
+
+@pytest.mark.parametrize(
+    ("resources", "reason", "words"),
+    [
+        (with_demand(policy="defualt"), "PolicyNotFound", 'there is no GreenPolicy "defualt" (known: default)'),
+        (with_policy(allowed_namespaces=None), "NamespaceNotAllowed", 'does not admit the namespace "inference"'),
+        (with_policy(allowed_namespaces=Selector({"team": "a"})), "NamespaceNotAllowed", "spec.allowedNamespaces"),
+        (with_demand(areas=(DemandArea("ohio", (DemandEntry("chat", (1.0,) * 24),)),)), "AreaNotFound", 'has no area "ohio" (known: iowa)'),
+        (with_policy(limits=DemandLimits(queries_per_hour=999)), "LimitExceeded", "the peaks sum to 1000 queries per hour; GreenPolicy default allows 999"),
+        (with_policy(limits=DemandLimits(delay_penalty_per_s=0.05)), "LimitExceeded", "0.1 is above the 0.05"),
+    ],
+)  # fmt: skip
+def test_a_demand_is_refused_and_told_why(resources: Resources, reason: str, words: str) -> None:
+    found, reasons = verdict(resources)
+    assert reasons == {reason}
+    assert not any(request.pairs for request in found.requests.values())
+    assert any(words in problem.message for problem in found.problems)
+    assert all(problem.key == ObjectKey(Kind.DEMAND, "inference", "assistant") for problem in found.problems)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"renewables": (Renewable(RenewableType.SOLAR, 5.0, certificates_sold=True),)}, "CertificatesUnsupported"),
+        ({"signals": {SignalKind.ELECTRICITY_PRICE: (SignalRef("gone"),)}}, "SourceNotFound"),
+        ({"water_basis": WaterBasis.WITHDRAWAL}, "WaterBasisMixed"),
+    ],
+)
+def test_a_site_is_left_out_and_told_why(changes: dict[str, Any], reason: str) -> None:
+    resources = replace(a_fleet(), sites={"near": a_site("near"), "cheap": a_site("cheap", **changes)})
+    found, reasons = verdict(resources)
+    assert reason in reasons
+    assert "cheap" not in {site.name for site in found.requests["default"].sites}
+
+
+def test_carbon_cost_needs_a_price_everywhere() -> None:
+    _, reasons = verdict(with_policy(order=Order((Objective.CARBON,))))
+    assert "CarbonPriceMissing" in reasons
+
+
+def test_the_oldest_policy_wins_a_site() -> None:
+    resources = replace(a_fleet(), policies={"a": a_policy(name="a", created=NOW), "default": a_policy(name="default")})
+    found = admit(resources, ROUTES)
+    assert [site.name for site in found.requests["default"].sites] == ["cheap", "near"]
+    assert not found.requests["a"].sites
+
+
+def test_an_absent_selector_selects_nothing() -> None:
+    assert not admit(with_policy(sites=None), ROUTES).requests["default"].sites
+
+
+def test_routes_and_rules_that_are_not_there() -> None:
+    found, reasons = verdict(a_fleet(), {})
+    assert reasons == {"RouteNotFound"}
+    assert not found.requests["default"].pairs, "no traffic can arrive through it"
+    _, reasons = verdict(a_fleet(), {ROUTE: a_route(rule="chats")})
+    assert reasons == {"RuleNotFound"}
+    twice = replace(a_route(), rules=a_route().rules * 2)
+    _, reasons = verdict(a_fleet(), {ROUTE: twice})
+    assert reasons == {"RuleAmbiguous"}
+
+
+def test_a_site_that_is_not_in_the_rule_is_not_available() -> None:
+    rule = RouteRule("chat", {backend("near"): 1})
+    found, reasons = verdict(a_fleet(), {ROUTE: replace(a_route(), rules=(rule,))})
+    assert not reasons
+    assert found.requests["default"].pairs[0].sites == {"near"}
+
+
+def test_a_stranger_without_weight_is_no_trouble() -> None:
+    stranger = replace(backend("near"), name="llm-elsewhere")
+    rule = RouteRule("chat", {backend("near"): 1, backend("cheap"): 0, stranger: 0})
+    _, reasons = verdict(a_fleet(), {ROUTE: replace(a_route(), rules=(rule,))})
+    assert not reasons
+
+
+def test_classes_that_share_a_rule_must_allow_the_same_sites() -> None:
+    classes = {
+        "chat": QueryClass("chat", "large", 1.0, 1.0, 4.0, None, 0.0),
+        "code": QueryClass("code", "large", 1.0, 1.0, 4.0, None, 0.0, Selector({"region": "eu"})),
+    }
+    entries = tuple(DemandEntry(name, (1.0,) * 24) for name in classes)
+    target = RouteTarget(ROUTE, {"chat": "chat", "code": "chat"})
+    found, reasons = verdict(with_demand(classes=classes, areas=(DemandArea("iowa", entries, (target,)),)))
+    assert reasons == {"SharedRuleConflict"}
+    assert all(pair.fixed is not None for pair in found.requests["default"].pairs)
+
+
+def test_a_class_may_have_back_ends_of_its_own() -> None:
+    other = replace(backend("cheap"), name="llm-cheap-code")
+    rule = RouteRule("chat", {backend("near"): 1, other: 0})
+    backends = (Backend("near", backend("near")), Backend("cheap", other, "chat"))
+    found, reasons = verdict(with_demand(backends=backends), {ROUTE: replace(a_route(), rules=(rule,))})
+    assert not reasons
+    assert found.requests["default"].pairs[0].sites == {"near", "cheap"}
+
+
+def test_routes_of_another_namespace_are_not_touched() -> None:
+    foreign = RouteKey(ROUTE.group, ROUTE.kind, "other", ROUTE.name)
+    _, reasons = verdict(a_fleet(), {foreign: replace(a_route(), key=foreign)})
+    assert reasons == {"RouteNotFound"}
