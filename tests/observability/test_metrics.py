@@ -146,14 +146,16 @@ async def test_every_metric_is_documented_and_every_documented_one_exists() -> N
     assert names == found
 
 
+def promtool(text: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
 async def test_promtool_has_nothing_to_say_but_what_we_chose() -> None:
     recorder = Recorder()
     for outcome in await outcomes():
         recorder.record(outcome)
-    ran = subprocess.run(
-        ["promtool", "check", "metrics"], input=text_of(recorder), capture_output=True, text=True, check=False
-    )
+    ran = promtool(text_of(recorder))
     complaints = [line for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
     # Prices and intensities are per kilowatt hour, the unit everyone quotes them in (docs/adr/0003).
     chosen = [line for line in complaints if "kilowatt" in line or 'use base unit "grams"' in line]

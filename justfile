@@ -1,0 +1,35 @@
+# What CI runs, one recipe each. `just` comes with the dev extra.
+
+bin := ".venv/bin"
+
+# everything CI runs
+ci: lint types imports test bench readme
+
+# rules and format
+lint:
+    {{bin}}/ruff check .
+    {{bin}}/ruff format --check .
+
+# static types
+types:
+    {{bin}}/mypy
+
+# layers
+imports:
+    {{bin}}/lint-imports
+
+# the test suite, with coverage
+test *options:
+    {{bin}}/pytest --cov --cov-report=term {{options}}
+
+# figures of speed, as ratios
+bench:
+    {{bin}}/pytest -m benchmark -s
+
+# the README's commands on a fresh copy
+readme:
+    {{bin}}/pytest -m readme
+
+# rewrite golden files; read the difference before committing it
+golden:
+    {{bin}}/pytest tests/optimizer --rewrite-golden
