@@ -30,6 +30,10 @@ bench:
 readme:
     {{bin}}/pytest -m readme
 
+# the CRDs, from the models
+crds:
+    {{bin}}/python -m green_llm.api.crds crds
+
 # rewrite golden files; read the difference before committing it
 golden:
     {{bin}}/pytest tests/optimizer --rewrite-golden

@@ -36,11 +36,11 @@ def _zone(value: str) -> str:
 
 
 DecimalText = Annotated[
-    str, BeforeValidator(_decimal), StringConstraints(max_length=24, pattern=r"^-?[0-9]+(\.[0-9]+)?$")
+    str, StringConstraints(max_length=24, pattern=r"^-?[0-9]+(\.[0-9]+)?$"), BeforeValidator(_decimal)
 ]
 """A number as a decimal string."""
 PositiveText = Annotated[
-    str, BeforeValidator(_decimal), StringConstraints(max_length=24, pattern=r"^[0-9]+(\.[0-9]+)?$")
+    str, StringConstraints(max_length=24, pattern=r"^[0-9]+(\.[0-9]+)?$"), BeforeValidator(_decimal)
 ]
 """A number of at least 0 as a decimal string."""
 Percent = Annotated[int, Field(ge=0, le=100)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -148,12 +148,17 @@ class Signals(Model):
     ewif: Chain = Field((), description="Off-site water, litres per kWh of grid energy.")
 
 
+class SiteLocation(GeoLocation):
+    """Where a site is, and what its clocks show."""
+
+    time_zone: TimeZone = Field("UTC", description="IANA time zone.")
+
+
 class SiteSpec(Model):
     """One data centre."""
 
     state: Literal["Active", "Draining"] = Field("Active", description="Draining takes all traffic off at once.")
-    location: GeoLocation = Field(description="Where it is.")
-    time_zone: TimeZone = Field("UTC", description="IANA time zone.")
+    location: SiteLocation = Field(description="Where it is.")
     pue: PositiveText = Field(description="Facility energy per IT energy, at least 1, as a decimal string.")
     water: Water = Field(description="Water of cooling and of electricity.")
     power: Power = Field(description="Grid connection and on-site generation.")
@@ -162,19 +167,6 @@ class SiteSpec(Model):
         description="What each hardware profile does here."
     )
     signals: Signals = Field(description="Where its signals come from.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _location_holds_the_zone(cls, value: Any) -> Any:
-        """``location.timeZone`` is where the zone is written; it is kept beside the place."""
-        if (
-            isinstance(value, Mapping)
-            and isinstance(value.get("location"), Mapping)
-            and "timeZone" in value["location"]
-        ):
-            location = {key: entry for key, entry in value["location"].items() if key != "timeZone"}
-            return {**value, "location": location, "timeZone": value["location"]["timeZone"]}
-        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -229,7 +221,7 @@ class SiteSpec(Model):
             generation=generation,
             state=SiteState(self.state),
             location=self.location.to_domain(),
-            time_zone=self.time_zone,
+            time_zone=self.location.time_zone,
             pue=float(self.pue),
             wue_l_per_kwh=None if water.wue_liters_per_k_wh is None else float(water.wue_liters_per_k_wh),
             ewif_l_per_kwh=None if water.ewif_liters_per_k_wh is None else float(water.ewif_liters_per_k_wh),
