@@ -125,7 +125,7 @@ RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
          "file: must be a path below the directory of the resources"),
     ),
 }  # fmt: skip
-_DROPPED = ("title", "additionalProperties", "propertyNames", "$defs", "const", "exclusiveMinimum")
+_DROPPED = ("title", "additionalProperties", "propertyNames", "patternProperties", "$defs", "const", "exclusiveMinimum")
 
 
 def definition(kind: Kind) -> Schema:
@@ -206,8 +206,11 @@ def _structural(schema: Mapping[str, Any], definitions: Mapping[str, Any], owner
         }
         if owner in RULES:
             found["x-kubernetes-validations"] = [{"rule": rule, "message": text} for rule, text in RULES[owner]]
-    elif isinstance(schema.get("additionalProperties"), Mapping):
-        found["additionalProperties"] = _structural(schema["additionalProperties"], definitions, owner)
+    elif isinstance(values := schema.get("additionalProperties"), Mapping):
+        found["additionalProperties"] = _structural(values, definitions, owner)
+    elif "patternProperties" in schema:  # a map whose keys have a pattern: the operator checks it
+        (values,) = schema["patternProperties"].values()
+        found["additionalProperties"] = _structural(values, definitions, owner)
     if "items" in schema:
         found["items"] = _structural(schema["items"], definitions, owner)
         found["x-kubernetes-list-type"] = "atomic"

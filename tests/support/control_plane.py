@@ -1,0 +1,161 @@
+"""A real control plane for tests: etcd, kube-apiserver with RBAC and an audit log, and the controller manager."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TOKEN = "e2e-admin"  # noqa: S105 - of a throw-away API server on this machine
+PROGRAMS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager")
+HOW = "run `just e2e-tools`, or set KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver and kubectl"
+AUDIT_POLICY = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n"
+
+
+def assets() -> Path | None:
+    """The directory of the programs; None where they are not there."""
+    named = os.environ.get("KUBEBUILDER_ASSETS")
+    place = Path(named) if named else Path.home() / ".cache" / "green-llm" / "bin"
+    return place if all((place / program).exists() for program in PROGRAMS[:3]) else None
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@dataclass
+class ControlPlane:
+    """One API server and what it needs; stop it when done."""
+
+    programs: Path
+    root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="green-llm-e2e-")))
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self) -> None:
+        etcd, peer, self.port = free_port(), free_port(), free_port()
+        self.etcd_url = f"http://127.0.0.1:{etcd}"
+        (self.root / "tokens.csv").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
+        (self.root / "audit.yaml").write_text(AUDIT_POLICY)
+        key = self.root / "sa.key"
+        subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+        self._run(
+            "etcd", "--data-dir", self.root / "etcd", "--unsafe-no-fsync", "--listen-client-urls", self.etcd_url,
+            "--advertise-client-urls", self.etcd_url, "--listen-peer-urls", f"http://127.0.0.1:{peer}",
+            "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}", "--initial-cluster", f"default=http://127.0.0.1:{peer}",
+        )  # fmt: skip
+        self.start_api_server()
+        self.kubeconfig = self.write_kubeconfig("admin", TOKEN)
+        if (self.programs / "kube-controller-manager").exists():
+            self._run(
+                "kube-controller-manager", "--kubeconfig", self.kubeconfig, "--service-account-private-key-file", key,
+                "--root-ca-file", self.root / "certs" / "apiserver.crt", "--use-service-account-credentials=false",
+                "--leader-elect=false", "--secure-port=0", "--concurrent-deployment-syncs=1",
+            )  # fmt: skip
+
+    def start_api_server(self) -> None:
+        """Start it (again, on the same port) and wait until it is ready."""
+        key = self.root / "sa.key"
+        self._run(
+            "kube-apiserver", f"--etcd-servers={self.etcd_url}", f"--cert-dir={self.root / 'certs'}",
+            f"--secure-port={self.port}", "--bind-address=127.0.0.1", "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
+            "--service-cluster-ip-range=10.0.0.0/24", "--authorization-mode=Node,RBAC",
+            f"--token-auth-file={self.root / 'tokens.csv'}", f"--audit-policy-file={self.root / 'audit.yaml'}",
+            f"--audit-log-path={self.audit_log}", "--audit-log-batch-buffer-size=10000",
+            "--endpoint-reconciler-type=none", "--disable-admission-plugins=ServiceAccount", "--allow-privileged=true",
+        )  # fmt: skip
+        end = time.monotonic() + 60
+        while not self._ready():
+            if time.monotonic() > end or self.processes["kube-apiserver"].poll() is not None:
+                raise RuntimeError((self.root / "kube-apiserver.log").read_text()[-3000:])
+            time.sleep(0.1)
+
+    def stop_program(self, name: str) -> None:
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def stop(self) -> None:
+        for name in list(self.processes)[::-1]:
+            self.stop_program(name)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def audit_log(self) -> Path:
+        return self.root / "audit.log"
+
+    def audit(self) -> Iterator[dict[str, Any]]:
+        """Every request the server has answered so far."""
+        if self.audit_log.exists():
+            for line in self.audit_log.read_text().splitlines():
+                yield json.loads(line)
+
+    def write_kubeconfig(self, name: str, token: str, server: str | None = None) -> Path:
+        path = self.root / f"{name}.kubeconfig"
+        path.write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "e2e",
+                    "clusters": [
+                        {"name": "e2e", "cluster": {"server": server or self.url, "insecure-skip-tls-verify": True}}
+                    ],
+                    "users": [{"name": name, "user": {"token": token}}],
+                    "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": name}}],
+                }
+            )
+        )
+        return path
+
+    def kubectl(self, *arguments: object, text: str | None = None, check: bool = True) -> str:
+        """Run kubectl as admin; its stdout (and stderr where it may fail)."""
+        command = [str(self.programs / "kubectl"), "--kubeconfig", str(self.kubeconfig), *map(str, arguments)]
+        ran = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        if check and ran.returncode:
+            raise RuntimeError(f"kubectl {' '.join(map(str, arguments))}: {ran.stderr}")
+        return ran.stdout if check else ran.stdout + ran.stderr
+
+    def get(self, *arguments: object) -> Any:
+        """An object, or a list of them, as JSON."""
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def apply(self, *documents: Any, server_side: bool = False) -> str:
+        text = yaml.safe_dump_all(documents)
+        return self.kubectl(
+            "apply", *(["--server-side", "--force-conflicts"] if server_side else []), "-f", "-", text=text
+        )
+
+    def _run(self, program: str, *arguments: object) -> None:
+        with (self.root / f"{program}.log").open("ab") as log:
+            self.processes[program] = subprocess.Popen(
+                [str(self.programs / program), *map(str, arguments)], stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def _ready(self) -> bool:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {TOKEN}"})  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=1, context=context) as answer:  # noqa: S310
+                return bool(answer.status == 200)
+        except OSError:
+            return False
