@@ -30,11 +30,11 @@ class DirectoryLedgers:
     def __init__(self, store: DirectoryStore) -> None:
         self._store = store
 
-    def load(self, policy: str) -> Ledger | None:
+    async def load(self, policy: str) -> Ledger | None:
         """The ledger as last saved."""
         return self._store.load_ledger(policy)
 
-    def save(self, policy: str, ledger: Ledger) -> None:
+    async def save(self, policy: str, ledger: Ledger) -> None:
         """Keep the ledger."""
         self._store.save_ledger(policy, ledger)
 
@@ -45,11 +45,11 @@ class MemoryLedgers:
     def __init__(self) -> None:
         self._ledgers: dict[str, Ledger] = {}
 
-    def load(self, policy: str) -> Ledger | None:
+    async def load(self, policy: str) -> Ledger | None:
         """The ledger as last saved."""
         return self._ledgers.get(policy)
 
-    def save(self, policy: str, ledger: Ledger) -> None:
+    async def save(self, policy: str, ledger: Ledger) -> None:
         """Keep the ledger."""
         self._ledgers[policy] = ledger
 

@@ -97,15 +97,29 @@ def wanted_routes(resources: Resources) -> frozenset[RouteKey]:
     )
 
 
-def admit(resources: Resources, routes: Mapping[RouteKey, Route]) -> Admission:
-    """Sort resources into one request per policy; ``routes`` are those that exist."""
+@dataclass(frozen=True)
+class _Ground:
+    """What is there: routes, who owns their rules, and which back-ends are known to be unhealthy."""
+
+    routes: Mapping[RouteKey, Route]
+    owners: Mapping[RuleKey, str]
+    unhealthy: frozenset[BackendKey]
+
+
+def admit(
+    resources: Resources, routes: Mapping[RouteKey, Route], unhealthy: frozenset[BackendKey] = frozenset()
+) -> Admission:
+    """Sort resources into one request per policy; ``routes`` are those that exist.
+
+    A site whose back-ends are all unhealthy is not available to a pair, unless that leaves it none.
+    """
     claims = _claim_sites(resources)
-    owners = _rule_owners(resources)
+    ground = _Ground(routes, _rule_owners(resources), unhealthy)
     requests: dict[str, PolicyRequest] = {}
     problems = [*resources.problems, *_orphans(resources)]
     for policy in _by_age(resources.policies):
         sites, site_problems = _usable_sites(policy, claims[policy.name], resources.sources)
-        pairs, pair_problems = _admit_demands(policy, sites, resources, routes, owners)
+        pairs, pair_problems = _admit_demands(policy, sites, resources, ground)
         skipped = (*site_problems, *pair_problems)
         problems += skipped
         requests[policy.name] = PolicyRequest(
@@ -216,8 +230,7 @@ def _admit_demands(
     policy: Policy,
     sites: tuple[Site, ...],
     resources: Resources,
-    routes: Mapping[RouteKey, Route],
-    owners: Mapping[RuleKey, str],
+    ground: _Ground,
 ) -> tuple[tuple[PairRequest, ...], list[Problem]]:
     """The pairs of all demands that join the policy, and what is wrong with the rest."""
     pairs: list[PairRequest] = []
@@ -230,7 +243,7 @@ def _admit_demands(
         if refused:
             continue
         for index, area in enumerate(demand.areas):
-            found = _Pairs(policy, demand, area, index, sites, routes, owners)
+            found = _Pairs(policy, demand, area, index, sites, ground)
             pairs += found.build()
             problems += found.problems
     return tuple(pairs), problems
@@ -292,14 +305,13 @@ class _Pairs:
         area: DemandArea,
         index: int,
         sites: tuple[Site, ...],
-        routes: Mapping[RouteKey, Route],
-        owners: Mapping[RuleKey, str],
+        ground: _Ground,
     ) -> None:
         self.problems: list[Problem] = []
         self._demand, self._area, self._where = demand, area, f"spec.areas[{index}]"
         self._policy_area = policy.areas[area.name]
         self._sites = {site.name: site for site in sites}
-        self._routes, self._owners = routes, owners
+        self._ground = ground
         self._key = ObjectKey(Kind.DEMAND, demand.namespace, demand.name)
 
     def build(self) -> list[PairRequest]:
@@ -349,7 +361,7 @@ class _Pairs:
         self, where: str, target: RouteTarget, rule: str, query_class: str
     ) -> tuple[RuleBinding | None, Problem | None]:
         """The binding of a rule, and why it cannot be steered; no binding where no traffic can come through it."""
-        route = self._routes.get(target.key)
+        route = self._ground.routes.get(target.key)
         if route is None:
             self._problem(
                 f"{where}.targetRef",
@@ -382,7 +394,7 @@ class _Pairs:
         self, where: str, target: RouteTarget, rule: str, weights: Mapping[BackendKey, int], known: set[BackendKey]
     ) -> Problem | None:
         """Why the rule must not be steered by this demand."""
-        owner = self._owners[target.key, rule]
+        owner = self._ground.owners[target.key, rule]
         if owner != self._demand.key:
             return self._problem(
                 f"{where}.rules",
@@ -400,7 +412,7 @@ class _Pairs:
         return None
 
     def _eligible(self, query_class: QueryClass, bindings: list[RuleBinding]) -> frozenset[str]:
-        return frozenset(
+        able = frozenset(
             name
             for name, site in self._sites.items()
             if site.state is SiteState.ACTIVE
@@ -408,6 +420,12 @@ class _Pairs:
             and query_class.allowed_sites.matches(site.labels)
             and all(name in binding.backends for binding in bindings)
         )
+        healthy = frozenset(
+            name
+            for name in able
+            if not any(self._ground.unhealthy.issuperset(binding.backends[name]) for binding in bindings)
+        )
+        return healthy or able
 
     def _agree(self, pairs: list[PairRequest]) -> list[PairRequest]:
         """Pairs that share a rule must allow the same sites; where they do not, none of them is steered."""

@@ -31,7 +31,17 @@ from green_llm.services.availability import (
 )
 from green_llm.services.outcome import Outcome, WaterAccount, WeightRow
 from green_llm.services.ports import DemandCollector, LedgerStore, Routes, SignalCollector
-from green_llm.services.weighing import SiteShares, Weighed, pair_shares, resting_rows, rows, rule_id, weigh, writes
+from green_llm.services.weighing import (
+    SiteShares,
+    Weighed,
+    pair_shares,
+    resting_rows,
+    rows,
+    rule_id,
+    rule_shares,
+    weigh,
+    writes,
+)
 
 BORROWED = 1e-6
 """Of what remains of the period's water: less than this is rounding."""
@@ -130,17 +140,31 @@ class Planning:
         clock.lap("write")
         written = {e.binding.key for e in weighed if e.write and e.binding.route not in failed}
         ledger = replace(interval.ledger, last_write=_last_write(interval.ledger, weighed, written, now))
-        self._ledgers.save(request.policy.name, ledger)
+        await self._ledgers.save(request.policy.name, ledger)
         return _outcome(
             replace(interval, ledger=ledger), planned, shares, weighed, after, failed, written, unknown, clock
         )
+
+    async def guard(self, request: PolicyRequest, routes: RoutesRead, now: datetime) -> dict[RouteKey, str]:
+        """Take traffic off sites that must have none, at once and without a plan; the writes that failed."""
+        steered = [pair for pair in request.pairs if pair.fixed is None]
+        found: dict[RuleKey, Weighed] = {}
+        for pair in steered:
+            for binding in pair.bindings:
+                current = rule_shares(binding, routes[binding.route]) if binding.route in routes else None
+                gone = frozenset(binding.backends) - pair.sites
+                if current is not None and any(current.get(site, 0.0) > 0 for site in gone):
+                    found.setdefault(
+                        binding.key, weigh(request.policy, pair, binding, routes[binding.route], current, now, None)
+                    )
+        return (await self._write(list(found.values()), routes))[1]
 
     async def _prepare(
         self, request: PolicyRequest, routes: RoutesRead, now: datetime
     ) -> tuple[Interval, list[Problem]]:
         """Collect signals and demand, charge what has elapsed, see which sites can be planned with."""
         policy = request.policy
-        ledger = self._ledgers.load(policy.name) or open_ledger(now, policy.slot_seconds)
+        ledger = await self._ledgers.load(policy.name) or open_ledger(now, policy.slot_seconds)
         slots = slots_from(now, policy.slot_seconds, policy.slots)
         window, past = _window(ledger, slots, now)
         book = await self._signals.collect(policy, request.sites, request.sources, window, now)

@@ -55,7 +55,7 @@ class DemandCollector(Protocol):
 class LedgerStore(Protocol):
     """Keeps a policy's ledger outside the process."""
 
-    def load(self, policy: str) -> Ledger | None:
+    async def load(self, policy: str) -> Ledger | None:
         """The ledger as last saved; None where there is none yet.
 
         Raises:
@@ -63,7 +63,7 @@ class LedgerStore(Protocol):
         """
         ...
 
-    def save(self, policy: str, ledger: Ledger) -> None:
+    async def save(self, policy: str, ledger: Ledger) -> None:
         """Keep the ledger, all or nothing."""
         ...
 
