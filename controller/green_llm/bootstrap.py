@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import socket
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from green_llm.api import status
 from green_llm.demand.profile import ProfileDemand
 from green_llm.domain.amounts import Ledger
-from green_llm.domain.request import Kind, ObjectKey, Problem, Resources
+from green_llm.domain.request import CsvSettings, Kind, ObjectKey, Problem, Resources, Source
 from green_llm.errors import StoreError
+from green_llm.kube.client import Cluster
+from green_llm.kube.kinds import CONFIG_MAPS
+from green_llm.kube.lease import Lease
+from green_llm.kube.ledgers import KubeLedgers
+from green_llm.kube.mirror import Mirror
+from green_llm.kube.routes import KubeRoutes
+from green_llm.kube.statuses import KubeStatuses
 from green_llm.observability.decisions import log_decision, log_to_stderr
 from green_llm.observability.metrics import Recorder
 from green_llm.services.admission import Admission, PolicyRequest, admit, wanted_routes
@@ -22,6 +31,8 @@ from green_llm.settings import Settings
 from green_llm.signals.collect import Collector
 from green_llm.signals.span import common_span
 from green_llm.store.directory import DirectoryStore, Loaded
+
+CONFIG_MAP = "configmap:"
 
 
 class DirectoryLedgers:
@@ -123,3 +134,96 @@ class EmbeddedRun:
     def recorded_span(self, resources: Resources) -> tuple[datetime, datetime] | None:
         """The time that the recorded signals cover."""
         return common_span(list(resources.sites.values()), resources.sources, self.store.read_text)
+
+
+class ConfigMapTexts:
+    """Recordings in ConfigMaps of the operator's namespace: read before a pass, given out during it."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster, self._namespace = cluster, namespace
+        self._found: dict[str, Mapping[str, str] | None] = {}
+
+    async def refresh(self, sources: Iterable[Source]) -> None:
+        """Read every ConfigMap that a source names.
+
+        Raises:
+            StoreError: the API server cannot be asked.
+        """
+        files = [source.settings.file for source in sources if isinstance(source.settings, CsvSettings)]
+        names = {file.removeprefix(CONFIG_MAP).partition("/")[0] for file in files if file.startswith(CONFIG_MAP)}
+        found: dict[str, Mapping[str, str] | None] = {}
+        for name in sorted(names):
+            body = await self._cluster.get(CONFIG_MAPS.path(self._namespace, name))
+            found[name] = None if body is None else body.get("data") or {}
+        self._found = found
+
+    def read_text(self, name: str) -> tuple[str, str]:
+        """(version, text) of ``configmap:NAME/KEY``.
+
+        Raises:
+            StoreError: it is not there; files are for directory runs.
+        """
+        if not name.startswith(CONFIG_MAP):
+            raise StoreError(f"{name}: an operator has no files; use csv.configMapRef")
+        config_map, _, key = name.removeprefix(CONFIG_MAP).partition("/")
+        text = (self._found.get(config_map) or {}).get(key)
+        if text is None:
+            raise StoreError(
+                f'there is no ConfigMap "{config_map}" with the key "{key}" in {self._namespace}; create it'
+            )
+        return str(hash(text)), text
+
+
+@dataclass
+class ClusterParts:
+    """What one replica of the operator is made of."""
+
+    settings: Settings
+    cluster: Cluster
+    mirror: Mirror
+    routes: KubeRoutes
+    planning: Planning
+    statuses: KubeStatuses
+    recorder: Recorder
+    texts: ConfigMapTexts
+    identity: str
+    leases: dict[str, Lease] = field(default_factory=dict)
+    """By policy; of the empty name: of what belongs to no policy."""
+
+    def lease(self, policy: str) -> Lease:
+        """The lease of a policy, known from now on and renewed by the loop."""
+        if policy not in self.leases:
+            name = f"green-llm-{policy}" if policy else "green-llm"
+            self.leases[policy] = Lease(self.cluster, self.settings.namespace, name, self.identity)
+            self.mirror.changed.set()
+        return self.leases[policy]
+
+
+def cluster_parts(settings: Settings) -> ClusterParts:
+    """Everything for a cluster, logged in.
+
+    Raises:
+        ApiError: there is no cluster to log in to.
+    """
+    if settings.decision_log:
+        log_to_stderr()
+    cluster, mirror = Cluster.connect(), Mirror()
+    texts = ConfigMapTexts(cluster, settings.namespace)
+    parts: ClusterParts
+    routes = KubeRoutes(cluster, mirror, lambda policy: parts.lease(policy).held)
+    ledgers = KubeLedgers(cluster, settings.namespace)
+    planning = Planning(
+        Collector(texts.read_text), ProfileDemand(), routes, ledgers, time_limit_s=settings.solver_time_limit_seconds
+    )
+    parts = ClusterParts(
+        settings=settings,
+        cluster=cluster,
+        mirror=mirror,
+        routes=routes,
+        planning=planning,
+        statuses=KubeStatuses(cluster, mirror, settings.namespace),
+        recorder=Recorder(route_matrix=settings.route_matrix),
+        texts=texts,
+        identity=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
+    )
+    return parts

@@ -15,4 +15,8 @@ class Settings(BaseSettings):
     metrics_address: str = Field("127.0.0.1", description="Address that /metrics is served on.")
     route_matrix: bool = Field(default=True, description="Export weights by rule and site.")
     decision_log: bool = Field(default=False, description="Log every decision as a line of JSON on stderr.")
+    namespace: str = Field("green-llm-system", description="The operator's own namespace: Leases, ledgers, recordings.")
+    health_port: int = Field(8080, ge=0, le=65535, description="Port of /healthz.")
+    metrics_port: int = Field(9464, ge=0, le=65535, description="Port of /metrics of the operator.")
+    relist_seconds: float = Field(300.0, gt=0, description="How often the mirror is compared with fresh lists, s.")
     poll_seconds: float = Field(0.2, gt=0, description="How often a directory is looked at for edits, s.")

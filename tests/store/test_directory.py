@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from green_llm.domain import ledger_file as ledger
 from green_llm.domain.amounts import Amounts, Ledger
 from green_llm.domain.request import Kind, ObjectKey
 from green_llm.domain.routes import Route, RouteKey, RouteWrite
 from green_llm.errors import StoreError
-from green_llm.store import files, ledger
+from green_llm.store import files
 from green_llm.store.directory import DirectoryStore
 
 KEY = RouteKey("gateway.networking.k8s.io", "HTTPRoute", "inference", "r")

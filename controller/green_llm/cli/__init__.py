@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from green_llm.cli import compare, run, solve, validate, verify
+from green_llm.cli import compare, operator, run, solve, validate, verify
 from green_llm.cli.errors import guarded
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for _command in (solve.solve, verify.verify, compare.compare, run.run, validate.validate):
+for _command in (solve.solve, verify.verify, compare.compare, run.run, validate.validate, operator.operator):
     app.command()(_command)
 
 

@@ -46,6 +46,8 @@ class RouteRule:
     name: str
     weights: RuleWeights
     """A back-end without a weight has weight 1 (Gateway API)."""
+    written: RuleWeights | None = None
+    """What we wrote last, where that is noted on the route. It differs from ``weights`` where somebody else has written."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,13 @@ class RouteWrite:
     route: Route
     weights: Mapping[str, RuleWeights]
     """By rule name."""
+    policy: str = ""
+    """On whose behalf: there is one writer per policy."""
 
     @property
     def expected(self) -> Route:
         """The route as it is to be read back."""
         rules = tuple(
-            RouteRule(rule.name, {**rule.weights, **self.weights.get(rule.name, {})}) for rule in self.route.rules
+            replace(rule, weights={**rule.weights, **self.weights.get(rule.name, {})}) for rule in self.route.rules
         )
         return replace(self.route, rules=rules)

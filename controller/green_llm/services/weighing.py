@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from green_llm.domain.guardrails import Decision, Hold, limit
@@ -44,6 +44,15 @@ def rule_shares(binding: RuleBinding, route: Route) -> SiteShares | None:
     return shares_of(by_site) if sum(by_site.values()) else None
 
 
+def ours(binding: RuleBinding, route: Route) -> SiteShares | None:
+    """The shares to move on from: what we wrote last where somebody has overwritten it, so that the ramp goes on."""
+    rule = route.rule(binding.rule)
+    if rule.written is None or rule.written == rule.weights:
+        return rule_shares(binding, route)
+    by_site = {site: sum(rule.written[key] for key in keys) for site, keys in binding.backends.items()}
+    return shares_of(by_site) if sum(by_site.values()) else rule_shares(binding, route)
+
+
 def pair_shares(pair: PairRequest, routes: Mapping[RouteKey, Route]) -> SiteShares | None:
     """Shares in force of a pair: the mean of its rules'; None where unknown."""
     found = [rule_shares(binding, routes[binding.route]) for binding in pair.bindings if binding.route in routes]
@@ -64,10 +73,13 @@ def weigh(
     last_write: datetime | None,
 ) -> Weighed:
     """Decide the weights of one steered rule. Shadow decides too, but writes nothing."""
-    current = rule_shares(binding, route)
+    current = ours(binding, route)
     must_be_zero = frozenset(binding.backends) - pair.sites
     wanted = {site: planned.get(site, 0.0) for site in binding.backends}
     decision = limit(current, wanted, policy.guardrails, must_be_zero, now, last_write)
+    rule = route.rule(binding.rule)
+    if rule.written is not None and rule.written != rule.weights:
+        decision = replace(decision, write=True)  # somebody has overwritten ours: neither dead-band nor interval counts
     if Mode.SHADOW in (policy.mode, pair.demand.mode):
         decision = Decision(decision.shares, Hold.SHADOW, write=False)
     site_weights = to_weights(decision.shares, route.scale)
@@ -87,7 +99,8 @@ def writes(weighed: list[Weighed], routes: Mapping[RouteKey, Route]) -> list[Rou
     for entry in weighed:
         if entry.write:
             by_route.setdefault(entry.binding.route, {})[entry.binding.rule] = entry.weights
-    return [RouteWrite(routes[key], rules) for key, rules in sorted(by_route.items())]
+    policy = weighed[0].pair.demand.policy if weighed else ""
+    return [RouteWrite(routes[key], rules, policy) for key, rules in sorted(by_route.items())]
 
 
 def rows(weighed: Weighed, route: Route | None, *, written: bool) -> list[WeightRow]:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from green_llm.api.parse import GROUP, key_of, parse
+from green_llm.domain import ledger_file as ledger
 from green_llm.domain.amounts import Ledger
 from green_llm.domain.request import Demand, Kind, ObjectKey, Policy, Problem, Resources, Source
 from green_llm.domain.routes import Route, RouteKey, RouteWrite
 from green_llm.domain.topology import Site
 from green_llm.errors import StoreError
 from green_llm.routing import documents as routes
-from green_llm.store import files, ledger
+from green_llm.store import files
 from green_llm.store.yaml_files import Document, dump_documents, load_documents, repeated_keys, with_weights
 
 STATUS_SUFFIX = ".status.yaml"

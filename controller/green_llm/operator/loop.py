@@ -1,0 +1,167 @@
+"""The loops of the operator: plan when something changed or is due, guard health, compare with fresh lists, hold leases.
+
+Level-based: every pass looks at all there is. Nothing is remembered that is not in the cluster but what makes it faster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from green_llm.bootstrap import ClusterParts
+from green_llm.errors import GreenLLMError
+from green_llm.observability.decisions import log_decision
+from green_llm.operator import deletion, reporting
+from green_llm.services.admission import Admission, PolicyRequest, admit, wanted_routes
+
+logger = logging.getLogger("green_llm.operator")
+DEBOUNCE_SECONDS = 0.05
+LONGEST_WAIT_SECONDS = 2.0
+RETRY_SECONDS = 5.0
+STUCK_SECONDS = 60.0
+RENEW_SECONDS = 4.0
+
+
+class Loop:
+    """All loops of one replica."""
+
+    def __init__(self, parts: ClusterParts) -> None:
+        self._parts = parts
+        self._due: dict[str, float] = {}
+        self._plans: dict[str, asyncio.Task[None]] = {}
+        self._beat = time.monotonic()
+        self.planned_once = False
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the planning loop turns and has seen its first lists."""
+        return self._parts.mirror.synced and time.monotonic() - self._beat < STUCK_SECONDS
+
+    async def run(self) -> None:
+        """Run until cancelled; a loop that fails is started again."""
+        await _until_done(self._relist, "first lists")
+        loops = (self._plan_forever, self._guard_forever, self._relist_forever, self._renew_forever)
+        try:
+            await asyncio.gather(*(_supervised(loop) for loop in loops))
+        finally:
+            for task in self._plans.values():
+                task.cancel()
+            await asyncio.gather(*self._plans.values(), return_exceptions=True)
+            await asyncio.gather(*(lease.release() for lease in self._parts.leases.values()))
+
+    async def _relist(self) -> None:
+        await self._parts.mirror.relist(self._parts.cluster)
+
+    async def _relist_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._parts.settings.relist_seconds)
+            await self._relist()
+
+    async def _renew_forever(self) -> None:
+        while True:
+            leases = list(self._parts.leases.values())
+            before = [lease.held for lease in leases]
+            held = await asyncio.gather(*(lease.renew() for lease in leases))
+            if list(held) != before:
+                self._parts.mirror.changed.set()
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def _guard_forever(self) -> None:
+        """Take traffic off sites whose back-ends have no ready endpoint, whatever the solver is doing."""
+        parts = self._parts
+        while True:
+            await parts.mirror.health_changed.wait()
+            parts.mirror.health_changed.clear()
+            admission = await self._admission()
+            for request in admission.requests.values():
+                if parts.lease(request.policy.name).held:
+                    routes = await parts.routes.read(request.routes)
+                    failed = await parts.planning.guard(request, routes, datetime.now(UTC))
+                    for key, message in failed.items():
+                        logger.warning("guard: %s: %s", key, message)
+                        parts.mirror.health_changed.set()
+
+    async def _plan_forever(self) -> None:
+        mirror = self._parts.mirror
+        while True:
+            self._beat = time.monotonic()
+            dirty = mirror.changed.is_set()
+            mirror.changed.clear()
+            admission = await self._admission()
+            await deletion.finish(self._parts)
+            await reporting.report_rejected(self._parts, admission)
+            self._start(admission, dirty=dirty)
+            self._parts.recorder.keep_only(admission.requests)
+            soonest = min(self._due.values(), default=time.monotonic() + LONGEST_WAIT_SECONDS)
+            wait = min(max(soonest - time.monotonic(), DEBOUNCE_SECONDS), LONGEST_WAIT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(mirror.changed.wait(), wait)
+                await asyncio.sleep(DEBOUNCE_SECONDS)
+
+    async def _admission(self) -> Admission:
+        """Who takes part now; recordings that sources name are read on the way."""
+        parts = self._parts
+        resources = parts.mirror.resources()
+        await parts.texts.refresh(resources.sources.values())
+        routes = await parts.routes.read(wanted_routes(resources))
+        return admit(resources, routes, parts.mirror.unhealthy())
+
+    def _start(self, admission: Admission, *, dirty: bool) -> None:
+        """Start a plan for every policy that is due or has changed, each in a task of its own."""
+        now = time.monotonic()
+        self._due = {name: due for name, due in self._due.items() if name in admission.requests}
+        for name, request in admission.requests.items():
+            task = self._plans.get(name)
+            if task is not None and not task.done():
+                if dirty:
+                    self._due[name] = now  # planned again as soon as this one is done
+                continue
+            if not self._parts.lease(name).held:
+                continue
+            if dirty or self._due.get(name, now) <= now:
+                self._due[name] = now + request.policy.period_seconds
+                self._plans[name] = asyncio.create_task(self._plan(request), name=f"plan {name}")
+
+    async def _plan(self, request: PolicyRequest) -> None:
+        """One interval of one policy."""
+        parts, name = self._parts, request.policy.name
+        try:
+            await deletion.ensure_finalizers(parts, request)
+            now = datetime.now(UTC)
+            routes = await parts.routes.read(request.routes)
+            outcome = await parts.planning.reconcile(request, routes, now)
+            parts.recorder.record(outcome)
+            log_decision(outcome)
+            await reporting.report(parts, outcome)
+            self.planned_once = True
+        except GreenLLMError as error:
+            logger.warning("policy %s: %s; tried again in %g s", name, error, RETRY_SECONDS)
+            self._due[name] = min(self._due.get(name, 0.0), time.monotonic() + RETRY_SECONDS)
+        except Exception:
+            # A defect in one policy's interval must not stop the others; it is logged whole and tried again.
+            logger.exception("policy %s: failed; tried again in %g s", name, RETRY_SECONDS)
+            self._due[name] = min(self._due.get(name, 0.0), time.monotonic() + RETRY_SECONDS)
+
+
+async def _supervised(loop: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop for ever; what it raises is logged, and it begins anew."""
+    while True:
+        await _until_done(loop, loop.__name__)
+
+
+async def _until_done(work: Callable[[], Awaitable[None]], name: str) -> None:
+    """Repeat until it ends without an error."""
+    while True:
+        try:
+            await work()
+        except GreenLLMError as error:
+            logger.warning("%s: %s", name, error)
+        except Exception:
+            logger.exception("%s: failed", name)
+        else:
+            return
+        await asyncio.sleep(1.0)

@@ -1,0 +1,46 @@
+"""From outcomes and verdicts to status in the cluster."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from green_llm.api import status
+from green_llm.bootstrap import ClusterParts
+from green_llm.domain.request import Kind, ObjectKey, Problem
+from green_llm.errors import StoreError
+from green_llm.services.admission import Admission
+from green_llm.services.outcome import Outcome
+
+logger = logging.getLogger("green_llm.operator")
+
+
+async def report(parts: ClusterParts, outcome: Outcome) -> None:
+    """Write the status of a policy, its demands and its sites. One that fails does not stop the others."""
+    previous = parts.statuses.all_known()
+    policy = ObjectKey(Kind.POLICY, "", outcome.policy.name)
+    found = {policy: status.policy_status(outcome, previous.get(policy))}
+    found |= status.demand_statuses(outcome, previous) | status.site_statuses(outcome, previous)
+    for key, content in found.items():
+        await _write(parts, key, content, outcome.now)
+
+
+async def report_rejected(parts: ClusterParts, admission: Admission) -> None:
+    """Write the verdict on objects that no plan reports: what does not parse, and demands without a policy."""
+    if not parts.lease("").held:
+        return
+    reported = {problem for request in admission.requests.values() for problem in request.skipped}
+    by_key: dict[ObjectKey, list[Problem]] = {}
+    for problem in admission.problems:
+        if problem not in reported:
+            by_key.setdefault(problem.key, []).append(problem)
+    now = datetime.now(UTC)
+    for key, problems in by_key.items():
+        await _write(parts, key, status.rejected_status(problems, now, parts.statuses.known(key)), now)
+
+
+async def _write(parts: ClusterParts, key: ObjectKey, content: status.Status, now: datetime) -> None:
+    try:
+        await parts.statuses.write(key, content, now)
+    except StoreError as error:
+        logger.warning("%s", error)
