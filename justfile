@@ -1,9 +1,10 @@
 # What CI runs, one recipe each. `just` comes with the dev extra.
 
 bin := ".venv/bin"
+tools := env("KUBEBUILDER_ASSETS", home_directory() / ".cache/green-llm/bin")
 
 # everything CI runs
-ci: lint types imports test bench readme
+ci: e2e-tools lint types imports test bench readme
 
 # rules and format
 lint:
@@ -21,6 +22,14 @@ imports:
 # the test suite, with coverage
 test *options:
     {{bin}}/pytest --cov --cov-report=term {{options}}
+
+# the control plane for the e2e tests: kube-apiserver, etcd, kubectl, kube-controller-manager
+e2e-tools:
+    tests/tools/build {{tools}}
+
+# the operator on a real API server
+e2e *options:
+    GREEN_LLM_E2E_REQUIRED=1 KUBEBUILDER_ASSETS={{tools}} {{bin}}/pytest tests/e2e {{options}}
 
 # figures of speed, as ratios
 bench:

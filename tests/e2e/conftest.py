@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ GATEWAY_API = "sigs.k8s.io/gateway-api@v1.6.3"
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
     programs = assets()
+    if programs is None and os.environ.get("GREEN_LLM_E2E_REQUIRED"):
+        pytest.fail(f"no control plane, and it is required: {HOW}")
     if programs is None:
         pytest.skip(f"no control plane: {HOW}")
     found = ControlPlane(programs)

@@ -74,7 +74,9 @@ def demand(name: str = "assistant", namespace: str = NS, route: str = "iowa", **
 def route(name: str = "iowa", near: int = 1000, cheap: int = 0, namespace: str = NS, **extra: Any) -> dict[str, Any]:
     rule = {
         "name": "chat",
-        "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-site", "value": "kept"}]}}],
+        "filters": [
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-site", "value": "kept"}]}}
+        ],
         "backendRefs": [
             {"name": "llm-near", "port": 8000, "weight": near},
             {"name": "llm-cheap", "port": 8000, "weight": cheap},
@@ -289,7 +291,7 @@ def test_a_steady_state_writes_nothing_but_leases_and_ledgers(cluster: ControlPl
     start = len(list(cluster.audit()))
     time.sleep(12.0)
     written = [
-        entry["objectRef"].get("resource")
+        entry.get("objectRef", {}).get("resource")
         for entry in list(cluster.audit())[start:]
         if entry["verb"] in ("create", "update", "patch", "delete") and "green-llm" in entry["user"]["username"]
     ]
@@ -326,7 +328,7 @@ def test_a_holder_that_was_stopped_writes_nothing_afterwards(cluster: ControlPla
         writes = [
             e
             for e in list(cluster.audit())[start:]
-            if e["objectRef"].get("resource") == "httproutes" and e["verb"] == "patch"
+            if e.get("objectRef", {}).get("resource") == "httproutes" and e["verb"] == "patch"
         ]
         assert not writes
         assert cluster.get("lease", "green-llm-default", "-n", NAMESPACE)["spec"]["holderIdentity"] == holder
@@ -363,6 +365,68 @@ def test_the_api_server_comes_back(cluster: ControlPlane, operator: Operator) ->
     cluster.start_api_server()
     cluster.apply(source("price-near", "20", "USD/MWh"))
     until(lambda: weights(cluster)["near"] == 1000, 60, "planned again", operator)
+
+
+def test_grpc_routes_too(cluster: ControlPlane, operator: Operator) -> None:
+    body = route("calls")
+    body["kind"] = "GRPCRoute"
+    spec = demand("calls")
+    spec["spec"]["areas"][0]["routes"][0]["targetRef"] = {"kind": "GRPCRoute", "name": "calls"}
+    cluster.apply(body, spec)
+
+    def shares() -> list[int]:
+        found = cluster.get("grpcroute", "calls", "-n", NS)["spec"]["rules"][0]["backendRefs"]
+        return [ref["weight"] for ref in found]
+
+    until(lambda: shares() == [0, 1000], 40, "planned weights", operator)
+    cluster.kubectl("delete", "grpcroute", "calls", "-n", NS)
+
+
+def test_recordings_in_a_config_map(cluster: ControlPlane, operator: Operator) -> None:
+    rows = "start,end,value,unit,quality,issued_at\n2026-01-01T00:00Z,2036-01-01T00:00Z,150,USD/MWh,forecast,2026-01-01T00:00Z\n"
+    csv = {
+        "provider": "Csv",
+        "csv": {"configMapRef": {"name": "prices", "key": "cheap.csv"}},
+        "staleAfterSeconds": 31536000,
+    }
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "prices", "namespace": NAMESPACE},
+            "data": {"cheap.csv": rows},
+        }
+    )
+    cluster.kubectl("delete", "sigsrc", "price-cheap")
+    cluster.apply(ours("SignalSource", "price-cheap", csv), route(near=0, cheap=1000), demand())
+    until(lambda: weights(cluster) == {"near": 1000, "cheap": 0}, 40, "150 USD/MWh is dearer than 100", operator)
+
+
+def test_deleting_everything_leaves_nothing_behind(cluster: ControlPlane, operator: Operator) -> None:
+    cluster.apply(route(near=700, cheap=300), demand())
+    until(lambda: weights(cluster)["cheap"] == 1000, 40, "planned weights", operator)
+    # The policy goes first: weights stay as they are; then the demand: the originals come back.
+    cluster.kubectl("delete", "greenpol", "default", "--timeout=20s")
+    time.sleep(1.0)
+    assert weights(cluster)["cheap"] == 1000
+    until(
+        lambda: condition(cluster, "idem", "assistant", "Accepted", "-n", NS) == ("False", "PolicyNotFound"),
+        20,
+        "said",
+        operator,
+    )
+    cluster.kubectl("delete", "idem", "assistant", "-n", NS, "--timeout=20s")
+    assert weights(cluster) == {"near": 700, "cheap": 300}
+    assert operator.healthy()
+
+
+def test_a_namespace_can_be_deleted(cluster: ControlPlane, operator: Operator) -> None:
+    labels = {"greenllm.dev/inference": "true"}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "brief", "labels": labels}})
+    cluster.apply(route(namespace="brief"), demand(namespace="brief"))
+    until(lambda: weights(cluster, namespace="brief")["cheap"] == 1000, 40, "planned weights", operator)
+    cluster.kubectl("delete", "namespace", "brief", "--timeout=60s")
+    assert operator.healthy()
 
 
 def test_rbac_is_what_is_used(cluster: ControlPlane) -> None:
