@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import uuid
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from green_llm.demand.profile import ProfileDemand
 from green_llm.domain.amounts import Ledger
 from green_llm.domain.request import CsvSettings, Kind, ObjectKey, Problem, Resources, Source
 from green_llm.errors import StoreError
+from green_llm.kube.accepted import AcceptedDemands
 from green_llm.kube.client import Cluster
 from green_llm.kube.kinds import CONFIG_MAPS
 from green_llm.kube.lease import Lease
@@ -186,16 +188,18 @@ class ClusterParts:
     statuses: KubeStatuses
     recorder: Recorder
     texts: ConfigMapTexts
+    accepted: AcceptedDemands
     identity: str
     leases: dict[str, Lease] = field(default_factory=dict)
     """By policy; of the empty name: of what belongs to no policy."""
+    lease_added: asyncio.Event = field(default_factory=asyncio.Event)
 
     def lease(self, policy: str) -> Lease:
         """The lease of a policy, known from now on and renewed by the loop."""
         if policy not in self.leases:
             name = f"green-llm-{policy}" if policy else "green-llm"
             self.leases[policy] = Lease(self.cluster, self.settings.namespace, name, self.identity)
-            self.mirror.changed.set()
+            self.lease_added.set()
         return self.leases[policy]
 
 
@@ -205,8 +209,6 @@ def cluster_parts(settings: Settings) -> ClusterParts:
     Raises:
         ApiError: there is no cluster to log in to.
     """
-    if settings.decision_log:
-        log_to_stderr()
     cluster, mirror = Cluster.connect(), Mirror()
     texts = ConfigMapTexts(cluster, settings.namespace)
     parts: ClusterParts
@@ -224,6 +226,7 @@ def cluster_parts(settings: Settings) -> ClusterParts:
         statuses=KubeStatuses(cluster, mirror, settings.namespace),
         recorder=Recorder(route_matrix=settings.route_matrix),
         texts=texts,
+        accepted=AcceptedDemands(cluster, settings.namespace),
         identity=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
     )
     return parts

@@ -77,7 +77,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("InferenceDemand", "areas.0.demand.0.source", {"name": "x"}, "spec.areas[0].demand[0]", "profile or source, exactly one of the two"),
     ("InferenceDemand", "areas.0.demand.1.class", "chat", "spec.areas[0].demand", '"chat" is there more than once'),
     ("InferenceDemand", "areas.0.demand.0.class", "chatt", "spec.areas[0].demand[0].class", '"chatt" is no class of spec.classes (known: chat, summary)'),
-    ("InferenceDemand", "areas.0.routes.0.targetRef.kind", "Ingress", "spec.areas[0].routes[0].targetRef.kind", "must be 'HTTPRoute' or 'GRPCRoute'"),
+    ("InferenceDemand", "areas.0.routes.0.targetRef.kind", "Ingress", "spec.areas[0].routes[0].targetRef.kind", "must be 'HTTPRoute', 'GRPCRoute', 'VirtualService' or 'ConfigMap'"),
     ("InferenceDemand", "backends.0.class", "code", "spec.backends[0].class", '"code" is no class'),
     ("SignalSource", "provider", "Oracle", "spec.provider", "must be 'Static', 'Tariff', 'Csv' or 'Persistence'"),
     ("SignalSource", "static", {"value": "1", "unit": "g/kWh"}, "spec.static", "belongs to the provider Static, not Csv; remove it"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from green_llm.api import status
+from green_llm.api.status_schema import STATUS
 from green_llm.bootstrap import MemoryLedgers
 from green_llm.demand.profile import ProfileDemand
 from green_llm.domain.guardrails import Hold
@@ -91,6 +93,32 @@ async def test_the_truth_table(
         assert (*mine["Ready"], *mine["Routed"]) == demand
 
 
+def unknown_fields(value: Any, schema: dict[str, Any], path: str = "status") -> list[str]:
+    """What the API server would drop without a word."""
+    if isinstance(value, list):
+        return [name for entry in value for name in unknown_fields(entry, schema["items"], f"{path}[]")]
+    if not isinstance(value, dict):
+        return []
+    known = schema["properties"]
+    return [f"{path}.{name}" for name in value if name not in known] + [
+        found
+        for name, entry in value.items()
+        if name in known
+        for found in unknown_fields(entry, known[name], f"{path}.{name}")
+    ]
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_the_api_server_keeps_all_that_is_said(name: str) -> None:
+    outcome = await outcome_of(CASES[name][0])
+    assert not unknown_fields(status.policy_status(outcome), STATUS[Kind.POLICY])
+    for kind, found in (
+        (Kind.DEMAND, status.demand_statuses(outcome, {})), (Kind.SITE, status.site_statuses(outcome, {}))
+    ):  # fmt: skip
+        for content in found.values():
+            assert not unknown_fields(content, STATUS[kind])
+
+
 def test_the_table_is_in_the_documents() -> None:
     text = (Path(__file__).parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
     for name in CASES:
@@ -127,8 +155,34 @@ async def test_a_transition_time_moves_only_with_the_status() -> None:
     later = replace(outcome, now=NOW.replace(hour=15))
     second = status.policy_status(later, first)
     assert second["conditions"][0]["lastTransitionTime"] == "2026-10-20T12:10:00Z"
-    third = status.policy_status(replace(later, result=None, error="x"), second)
-    assert third["conditions"][0]["lastTransitionTime"] == "2026-10-20T15:10:00Z"
+    much_later = replace(outcome, now=NOW.replace(hour=16), result=None, error="x")
+    third = status.policy_status(much_later, second)
+    assert third["conditions"][0]["lastTransitionTime"] == "2026-10-20T16:10:00Z"
+
+
+async def test_a_plan_stays_good_for_a_while_and_then_expires() -> None:
+    outcome = await outcome_of(fleet())
+    first = status.policy_status(outcome)
+    without = replace(outcome, now=NOW + timedelta(minutes=10), result=None, error="the solver failed")
+    soon = status.policy_status(without, first)
+    assert conditions(soon)["Ready"] == ("True", "LastPlanInForce")
+    assert conditions(soon)["Degraded"] == ("True", "NoPlan")
+    assert soon["plan"] == first["plan"]
+    late = status.policy_status(replace(without, now=NOW + timedelta(minutes=15)), soon)
+    assert conditions(late)["Ready"] == ("False", "PlanExpired")
+    assert conditions(late)["Degraded"] == ("True", "PlanExpired")
+
+
+async def test_rates_of_a_demand_are_written_when_they_move() -> None:
+    outcome = await outcome_of(fleet())
+    first = status.demand_statuses(outcome, {})[DEMAND]
+    assert first["perHour"] == {
+        "cost": "0.05", "emissionsKilograms": "0.4", "waterLiters": "1", "meanDelayMilliseconds": 51
+    }  # fmt: skip
+    mine = outcome.in_force_by_demand["inference/assistant"]
+    for factor, written in ((1.005, "0.05"), (1.02, "0.051")):
+        moved = replace(outcome, in_force_by_demand={"inference/assistant": mine.scaled(factor)})
+        assert status.demand_statuses(moved, {DEMAND: first})[DEMAND]["perHour"]["cost"] == written
 
 
 async def test_a_site_says_what_its_signals_are() -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.control_plane import HOW, ControlPlane, assets
+from support.cluster_objects import FLEET, NS
+from support.control_plane import HOW, ControlPlane, assets, module_folder
+from support.operator_process import NAMESPACE, Operator
 
 ROOT = Path(__file__).parents[2]
 GATEWAY_API = "sigs.k8s.io/gateway-api@v1.6.3"
@@ -26,7 +26,7 @@ def plane() -> Iterator[ControlPlane]:
     found = ControlPlane(programs)
     try:
         found.start()
-        found.kubectl("apply", "--server-side", "-f", gateway_api_crds())
+        found.kubectl("apply", "--server-side", "-f", module_folder(GATEWAY_API) / "config" / "crd" / "standard")
         found.kubectl("apply", "--server-side", "-f", ROOT / "crds")
         found.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         yield found
@@ -34,9 +34,32 @@ def plane() -> Iterator[ControlPlane]:
         found.stop()
 
 
-def gateway_api_crds() -> Path:
-    """The standard channel of Gateway API, from its Go module."""
-    ran = subprocess.run(
-        ["go", "mod", "download", "-json", GATEWAY_API], capture_output=True, text=True, check=True, cwd="/"
+@pytest.fixture
+def cluster(plane: ControlPlane) -> Iterator[ControlPlane]:
+    """The namespaces, RBAC and fleet; everything of it gone afterwards."""
+    labels = {"greenllm.dev/inference": "true"}
+    plane.kubectl(
+        "apply", "-f", ROOT / "deploy" / "base" / "namespace.yaml", "-f", ROOT / "deploy" / "base" / "rbac.yaml"
     )
-    return Path(json.loads(ran.stdout)["Dir"]) / "config" / "crd" / "standard"
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS, "labels": labels}}, *FLEET)
+    yield plane
+    for body in plane.get("idem", "-A")["items"]:
+        meta = body["metadata"]
+        if meta.get("finalizers"):
+            bare = '{"metadata":{"finalizers":null}}'
+            plane.kubectl(
+                "patch", "idem", meta["name"], "-n", meta["namespace"], "--type=merge", "-p", bare, check=False
+            )
+    for kind in ("idem", "httproutes", "endpointslices"):
+        plane.kubectl("delete", kind, "--all", "-n", NS, "--wait=false", check=False)
+    plane.kubectl("delete", "isite,greenpol,sigsrc", "--all", check=False)
+    plane.kubectl(
+        "delete", "configmaps,leases", "-l", "!kubernetes.io/metadata.name", "-n", NAMESPACE, "--all", check=False
+    )
+
+
+@pytest.fixture
+def operator(cluster: ControlPlane) -> Iterator[Operator]:
+    found = Operator(cluster)
+    yield found
+    found.stop()

@@ -14,17 +14,21 @@ from green_llm.domain.request import (
     DemandEntry,
     DemandLimits,
     Kind,
+    ManagedTemplate,
+    Mode,
     ObjectKey,
+    Problem,
     Resources,
     RouteTarget,
 )
-from green_llm.domain.routes import RouteKey, RouteRule
+from green_llm.domain.routes import RouteKey, RouteRule, Rung, Verified
 from green_llm.domain.series import SignalKind, SignalRef
 from green_llm.domain.topology import QueryClass, Renewable, RenewableType, Selector, WaterBasis
 from green_llm.services.admission import Admission, admit
 from support.resources import NOW, ROUTE, a_demand, a_fleet, a_policy, a_route, a_site, backend
 
 ROUTES = {ROUTE: a_route()}
+DEMAND = ObjectKey(Kind.DEMAND, "inference", "assistant")
 
 
 def verdict(resources: Resources, routes: Any = ROUTES) -> tuple[Admission, set[str]]:
@@ -148,3 +152,99 @@ def test_routes_of_another_namespace_are_not_touched() -> None:
     foreign = RouteKey(ROUTE.group, ROUTE.kind, "other", ROUTE.name)
     _, reasons = verdict(a_fleet(), {foreign: replace(a_route(), key=foreign)})
     assert reasons == {"RouteNotFound"}
+
+
+def test_a_site_that_cannot_be_sent_to_is_excluded_and_named() -> None:
+    sick = frozenset({backend("cheap")})
+    (pair,) = admit(a_fleet(), ROUTES, sick).requests["default"].pairs
+    assert pair.sites == {"near"}
+    assert pair.excluded == {"cheap": "Service inference/llm-cheap:8000 has no ready endpoint"}
+    ungranted = {ROUTE: replace(a_route(), forbidden=sick)}
+    (pair,) = admit(a_fleet(), ungranted).requests["default"].pairs
+    assert pair.sites == {"near"}
+    assert "no ReferenceGrant lets HTTPRoute inference/iowa refer to" in pair.excluded["cheap"]
+
+
+def test_where_no_site_can_be_sent_to_the_weights_stay() -> None:
+    (pair,) = admit(a_fleet(), ROUTES, frozenset({backend("cheap"), backend("near")})).requests["default"].pairs
+    assert pair.fixed is not None
+    assert pair.fixed.reason == "NoSiteAvailable"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"contended": True}, "Contended"),
+        ({"verified": Verified(Rung.REFUSED, "Gateway inference/edge: Accepted=False")}, "RouteNotAccepted"),
+    ],
+)
+def test_a_route_that_is_not_ours_to_steer_keeps_its_traffic_in_the_model(changes: dict[str, Any], reason: str) -> None:
+    found, reasons = verdict(a_fleet(), {ROUTE: replace(a_route(), **changes)})
+    assert reasons == {reason}
+    (pair,) = found.requests["default"].pairs
+    assert pair.fixed is not None
+    assert pair.fixed.reason == reason
+
+
+def test_a_demand_that_was_accepted_once_keeps_its_traffic() -> None:
+    before = {"inference/assistant": a_demand()}
+    for resources in (
+        with_policy(allowed_namespaces=None),
+        with_policy(limits=DemandLimits(queries_per_hour=1)),
+        replace(a_fleet(), demands={}, problems=(Problem(DEMAND, "spec.classes", "is missing; give it"),)),
+    ):
+        found = admit(resources, ROUTES, before=before)
+        (pair,) = found.requests["default"].pairs
+        assert pair.fixed is not None
+        assert pair.fixed.reason in ("NamespaceNotAllowed", "LimitExceeded", "Invalid")
+        assert not found.requests["default"].accepted
+        assert len(found.problems) == 1
+    assert not admit(with_policy(allowed_namespaces=None), ROUTES).requests["default"].pairs, "never accepted"
+    assert not admit(replace(a_fleet(), demands={}), ROUTES, before=before).requests["default"].pairs, "deleted"
+    moved = {"inference/assistant": a_demand(policy="other")}
+    assert not admit(with_policy(allowed_namespaces=None), ROUTES, before=moved).requests["default"].pairs
+
+
+def managed(gateway: str = "edge") -> Resources:
+    template = ManagedTemplate((f"gateways/{gateway}",), {"rules": [{"name": "chat"}]})
+    target = RouteTarget(ROUTE, {"chat": "chat"}, template)
+    area = DemandArea("iowa", (DemandEntry("chat", (1.0,) * 24),), (target,))
+    policy = a_policy(limits=DemandLimits(managed_gateways=("gateways/edge",)))
+    return replace(with_demand(areas=(area,)), policies={"default": policy})
+
+
+def test_a_managed_route_is_planned_before_it_is_there_and_steered_then() -> None:
+    found, reasons = verdict(managed(), {})
+    assert not reasons
+    (pair,) = found.requests["default"].pairs
+    assert not pair.bindings
+    (wanted,) = found.requests["default"].managed
+    assert wanted.key == ROUTE
+    assert wanted.backends == {"chat": (backend("near"), backend("cheap"))}
+    found, reasons = verdict(managed(), {ROUTE: replace(a_route(), owner="inference/assistant")})
+    assert not reasons
+    assert found.requests["default"].pairs[0].bindings
+
+
+@pytest.mark.parametrize(
+    ("resources", "routes", "reason"),
+    [
+        (managed("private"), {}, "GatewayNotAllowed"),
+        (managed(), ROUTES, "RouteNotOurs"),
+        (managed(), {ROUTE: replace(a_route(), owner="inference/other")}, "RouteNotOurs"),
+    ],
+)
+def test_a_managed_route_must_be_allowed_and_ours(resources: Resources, routes: Any, reason: str) -> None:
+    found, reasons = verdict(resources, routes)
+    assert reasons == {reason}
+    assert not found.requests["default"].managed
+    assert not found.requests["default"].pairs
+
+
+def test_nothing_is_made_in_shadow_or_while_suspended() -> None:
+    resources = managed()
+    shadow = replace(resources.demands["inference/assistant"], mode=Mode.SHADOW)
+    suspended = replace(resources.demands["inference/assistant"], suspend=True)
+    for demand in (shadow, suspended):
+        found = admit(replace(resources, demands={"inference/assistant": demand}), {})
+        assert not found.requests["default"].managed

@@ -16,6 +16,13 @@ Fault = Callable[[str, str], int | None]
 HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up are part of the scenario."""
+
+
 class FaultProxy:
     """TLS in, TLS out, one request per connection, so that each can be looked at."""
 
@@ -44,7 +51,7 @@ class FaultProxy:
                     return
                 self._forward(body)
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve  # noqa: N815 - http.server's names
 
             def _refuse(self, status: int) -> None:
                 told = {"kind": "Status", "code": status, "message": "injected", "reason": "Injected"}
@@ -80,8 +87,7 @@ class FaultProxy:
 
         inwards = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         inwards.load_cert_chain(certificate, key)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.socket = inwards.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"https://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

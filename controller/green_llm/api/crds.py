@@ -47,7 +47,8 @@ RATES = (
 DEFINITIONS = {
     Kind.DEMAND: Definition(
         DemandSpec, "inferencedemands", "idem", "Namespaced",
-        (READY, REASON, ("Mode", "string", ".status.mode"), ("Policy", "string", ".spec.policyRef.name"), *RATES, AGE),
+        (READY, REASON, ("Mode", "string", ".status.mode"), ("Policy", "string", ".spec.policyRef.name"),
+         ("Routed", "string", '.status.conditions[?(@.type=="Routed")].reason'), *RATES, AGE),
     ),
     Kind.SITE: Definition(
         SiteSpec, "inferencesites", "isite", "Cluster",
@@ -83,6 +84,13 @@ _KNOWN_RESOURCES = (
     "self.performance.all(p, !has(p.resourceSecondsPerThousandTokens) || p.resourceSecondsPerThousandTokens.all(r, "
     "has(self.capacity) && self.capacity.exists(c, c.name == r.name)))"
 )
+_KNOWN_GROUP = (
+    "self.group == (self.kind == 'VirtualService' ? 'networking.istio.io' : self.kind == 'ConfigMap' ? '' : "
+    "'gateway.networking.k8s.io')"
+)
+_GROUP_FAULT = (
+    "group: must be networking.istio.io for VirtualService, empty for ConfigMap, else gateway.networking.k8s.io"
+)
 RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "PolicySpec": (
         ("self.objectives.all(o, self.objectives.exists_one(p, p.name == o.name))",
@@ -107,6 +115,17 @@ RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
         (_KNOWN_RULES, "areas: a rule names a class that is not in spec.classes; correct it or add the class"),
         ("!has(self.backends) || self.backends.all(b, !has(b.class) || self.classes.exists(c, c.name == b.class))",
          "backends: a class is not in spec.classes; correct it or add the class"),
+    ),
+    "TargetRef": (
+        (_KNOWN_GROUP, _GROUP_FAULT),
+        ("self.kind != 'ConfigMap' || self.name == 'green-llm-weights'",
+         "name: a ConfigMap must be called green-llm-weights, the only one that the operator may touch"),
+    ),
+    "RouteSpec": (
+        ("has(self.template) == (self.management == 'Managed')",
+         "template: give it with management Managed, and only then"),
+        ("self.management != 'Managed' || self.targetRef.group == 'gateway.networking.k8s.io'",
+         "management: only HTTPRoute and GRPCRoute can be Managed; use Adopt"),
     ),
     "DemandSpecEntry": (("has(self.profile) != has(self.source)", "give profile or source, exactly one of the two"),),
     "Profile": (

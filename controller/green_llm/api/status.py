@@ -10,6 +10,7 @@ from green_llm.api.v1alpha1.policy import OBJECTIVES
 from green_llm.domain.amounts import Amounts, total
 from green_llm.domain.plan import Termination
 from green_llm.domain.request import Kind, Mode, ObjectKey, Problem
+from green_llm.domain.routes import Rung
 from green_llm.domain.series import SignalKind
 from green_llm.services.outcome import Outcome, WeightRow
 
@@ -17,6 +18,7 @@ Status = dict[str, Any]
 NAMES = {objective: name for name, objective in OBJECTIVES.items()}
 """How a GreenPolicy calls each objective."""
 MOST_WEIGHTS = 512
+STEADY = 0.01
 INTERVALS_VALID = 3
 """A plan is good for this many periods; then, with nothing newer, the weights in force are stale."""
 
@@ -37,12 +39,12 @@ def policy_status(outcome: Outcome, previous: Mapping[str, Any] | None = None) -
     result = outcome.result
     status: Status = {"observedGeneration": outcome.policy.generation}
     degraded, reason, message = _degraded(outcome)
-    ready = "False" if outcome.result is None else "True"
+    last = (previous or {}).get("plan")
+    verdict = _ready(outcome, last)
+    if verdict[1] == "PlanExpired":
+        reason = "PlanExpired"
     status["conditions"] = conditions(
-        [
-            ("Ready", ready, "Planned" if ready == "True" else "NoPlan", outcome.error or "planned"),
-            ("Degraded", "True" if degraded else "False", reason, message),
-        ],
+        [("Ready", *verdict), ("Degraded", "True" if degraded else "False", reason, message)],
         outcome.policy.generation,
         outcome.now,
         previous,
@@ -72,6 +74,8 @@ def policy_status(outcome: Outcome, previous: Mapping[str, Any] | None = None) -
             if b.limit.value == "water_cap"
             for price in b.prices
         ]
+    elif last is not None:
+        status["plan"] = last
     if outcome.water is not None:
         status["water"] = {
             "periodStartTime": moment(outcome.water.period_start),
@@ -81,6 +85,19 @@ def policy_status(outcome: Outcome, previous: Mapping[str, Any] | None = None) -
     status["perHour"] = per_hour(total(outcome.in_force.values()))
     status["savings"] = _savings(outcome)
     return status
+
+
+def _ready(outcome: Outcome, last: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    """Status, reason and message of a policy's Ready. A plan stays good for some intervals that bring no new one."""
+    if outcome.result is not None:
+        return "True", "Planned", "planned"
+    why = outcome.error or "no plan"
+    if last is None:
+        return "False", "NoPlan", why
+    until = datetime.fromisoformat(last["validUntilTime"])
+    if outcome.now < until:
+        return "True", "LastPlanInForce", f"the plan of {last['solvedTime']} stays in force: {why}"
+    return "False", "PlanExpired", f"the last plan was good until {last['validUntilTime']}; its weights stay: {why}"
 
 
 def in_currency(unit: str, outcome: Outcome) -> str:
@@ -196,34 +213,82 @@ def _savings(outcome: Outcome) -> Status:
     }
 
 
+NOT_A_REFUSAL = ("Suspended", "Contended", "RouteNotAccepted", "NoSiteAvailable")
+"""Reasons why a demand that is accepted is not steered."""
+
+
 def _demand_status(
     outcome: Outcome, key: ObjectKey, rows: list[WeightRow], previous: Mapping[str, Any] | None
 ) -> Status:
-    faults = [problem for problem in outcome.skipped if problem.key == key and problem.reason != "Suspended"]
-    suspended = any(problem.key == key and problem.reason == "Suspended" for problem in outcome.skipped)
+    skipped = [problem for problem in outcome.skipped if problem.key == key]
+    faults = [problem for problem in skipped if problem.reason not in NOT_A_REFUSAL]
+    stopped = {problem.reason: problem.message for problem in skipped if problem.reason in NOT_A_REFUSAL}
     shadow = outcome.policy.mode is Mode.SHADOW or any(row.held_by == "Shadow" for row in rows)
-    failed = sorted({str(row.route) for row in rows if row.route in outcome.writes_failed})
     text = "; ".join(f"{problem.field}: {problem.message}" for problem in faults)
     accepted = ("Accepted", "False", faults[0].reason, text) if faults else ("Accepted", "True", "Accepted", "accepted")
-    if failed:
-        routed = ("Routed", "False", "WriteFailed", f"not written: {', '.join(failed)}")
-    elif suspended:
-        routed = ("Routed", "False", "Suspended", "suspended: weights stay as they are")
-    elif shadow:
-        routed = ("Routed", "False", "Shadow", "planned only: no route is written")
-    else:
-        routed = ("Routed", "True" if rows else "False", "Written" if rows else "NoRoutes", "weights are in force")
-    ready = accepted[1] == "True" and outcome.result is not None and not failed
-    reason = "Ready" if ready else (accepted[2] if faults else routed[2] if failed else "NoPlan")
-    verdicts = [("Ready", "True" if ready else "False", reason, text or routed[3]), accepted, routed]
+    routed = ("Routed", *_routed(outcome, rows, stopped, shadow=shadow))
+    excluded = outcome.excluded.get(f"{key.namespace}/{key.name}", {})
+    away = "; ".join(f"{site}: {why}" for site, why in sorted(excluded.items()))
+    fought = stopped.get("Contended")
+    broken = routed[2] in ("WriteFailed", "Contended", "RouteNotAccepted")
+    ready = accepted[1] == "True" and outcome.result is not None and not broken
+    reason = "Ready" if ready else (accepted[2] if faults else routed[2] if broken else "NoPlan")
+    verdicts = [
+        ("Ready", "True" if ready else "False", reason, text or routed[3]),
+        accepted,
+        routed,
+        ("Degraded", "True", "SitesUnavailable", away) if away else ("Degraded", "False", "AllSitesAvailable", ""),
+        ("Contended", "True", "Overwritten", fought) if fought else ("Contended", "False", "NotOverwritten", ""),
+    ]
     shown = rows[:MOST_WEIGHTS]
     return {
         "conditions": conditions(verdicts, 0, outcome.now, previous),
         "mode": "Shadow" if shadow else "Active",
         "policy": outcome.policy.name,
+        "perHour": _steady(outcome.in_force_by_demand.get(f"{key.namespace}/{key.name}", Amounts()), previous),
+        "routes": _routes(outcome, rows),
         "weights": [_weight(row) for row in shown],
         "omittedWeights": len(rows) - len(shown),
     }
+
+
+def _steady(amounts: Amounts, previous: Mapping[str, Any] | None) -> Status:
+    """Rates, as they were while none has moved by more than a hundredth: that is no reason to write a status."""
+    new, old = per_hour(amounts), (previous or {}).get("perHour") or {}
+    same = new.keys() == old.keys() and all(
+        abs(float(new[name]) - float(old[name])) <= STEADY * abs(float(old[name])) for name in new
+    )
+    return dict(old) if same else new
+
+
+def _routed(
+    outcome: Outcome, rows: list[WeightRow], stopped: Mapping[str, str], *, shadow: bool
+) -> tuple[str, str, str]:
+    """Status, reason and message of Routed: the first that keeps weights from being the plan's."""
+    failed = sorted({str(row.route) for row in rows if row.route in outcome.writes_failed})
+    if failed:
+        return "False", "WriteFailed", f"not written: {', '.join(failed)}"
+    for reason in NOT_A_REFUSAL:
+        if reason in stopped:
+            return "False", reason, stopped[reason]
+    if shadow:
+        return "False", "Shadow", "planned only: no route is written"
+    if not rows:
+        return "False", "NoRoutes", "it names no route; its shares are planned only"
+    waiting = [outcome.verified[row.route] for row in rows if outcome.verified[row.route].rung is not Rung.ACCEPTED]
+    if waiting:
+        return "True", "Written", waiting[0].message or "weights are in force"
+    return "True", "Accepted", "every gateway has accepted the routes"
+
+
+def _routes(outcome: Outcome, rows: list[WeightRow]) -> list[Status]:
+    """How far each route's weights are known to be in use."""
+    keys = sorted({row.route for row in rows})
+    return [
+        {"kind": key.kind, "name": key.name, "rung": outcome.verified[key].rung.value}
+        | ({"message": message[:256]} if (message := outcome.verified[key].message) else {})
+        for key in keys
+    ]
 
 
 def _weight(row: WeightRow) -> Status:

@@ -9,6 +9,7 @@ from green_llm.domain.request import Kind
 Schema = dict[str, Any]
 MOST_WEIGHTS = 512
 MOST_SIGNALS = 32
+MOST_ROUTES = 256
 
 
 def text(description: str) -> Schema:
@@ -78,6 +79,14 @@ STATUS: dict[Kind, Schema] = {
         mode=text("Shadow or Active: the stricter of the demand's and the policy's."),
         policy=text("Name of the GreenPolicy."),
         perHour=_PER_HOUR,
+        routes=many(
+            "How far each route's weights are known to be in use.",
+            MOST_ROUTES,
+            kind=text("Kind of the route."),
+            name=text("Name of the route."),
+            rung=text("Written, Accepted by every gateway, or Refused by one."),
+            message=text("What keeps it from Accepted."),
+        ),
         weights=many(
             "Planned and written shares; the first of them.",
             MOST_WEIGHTS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from green_llm.cli.errors import Exit
 
 
@@ -13,9 +15,10 @@ def operator() -> int:
     import kopf  # noqa: PLC0415 - heavy: the other commands must not wait for it
 
     import green_llm.operator  # noqa: F401, PLC0415 - registers the handlers
+    from green_llm.observability.decisions import log_to_stderr  # noqa: PLC0415
     from green_llm.settings import Settings  # noqa: PLC0415
 
-    kopf.configure(verbose=False, log_format=kopf.LogFormat.JSON)
+    log_to_stderr(logging.getLogger())
     port = Settings().health_port
     kopf.run(standalone=True, clusterwide=True, liveness_endpoint=f"http://0.0.0.0:{port}/healthz")
     return Exit.OPTIMAL

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 
 from green_llm.domain.plan import Order
 from green_llm.domain.routes import BackendKey, RouteKey
@@ -113,13 +114,23 @@ class DemandEntry:
 
 
 @dataclass(frozen=True)
+class ManagedTemplate:
+    """The spec of a route that we make and own, without back-ends."""
+
+    gateways: tuple[str, ...]
+    """``namespace/name`` of each Gateway it attaches to."""
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class RouteTarget:
     """A route to steer, and which of its rules carries which class."""
 
     key: RouteKey
     rules: Mapping[str, str]
     """Rule name by class."""
-    managed: bool = False
+    template: ManagedTemplate | None = None
+    """None for a route that exists: only its weights are ours."""
 
 
 @dataclass(frozen=True)

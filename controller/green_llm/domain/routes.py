@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 
 @dataclass(frozen=True, order=True)
@@ -50,15 +51,41 @@ class RouteRule:
     """What we wrote last, where that is noted on the route. It differs from ``weights`` where somebody else has written."""
 
 
+class Rung(StrEnum):
+    """How far it is known that a route's weights are in use."""
+
+    WRITTEN = "Written"
+    """They are in the route; its gateway has not said anything of this generation."""
+    ACCEPTED = "Accepted"
+    """Every gateway that it names has taken this generation over."""
+    REFUSED = "Refused"
+    """A gateway has refused it: it carries no traffic there."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What the gateways say of a route."""
+
+    rung: Rung = Rung.WRITTEN
+    message: str = ""
+
+
 @dataclass(frozen=True)
 class Route:
-    """A route that exists, as last read."""
+    """A route that exists, as last read. Two readings are equal where the weights and what carries them are."""
 
     key: RouteKey
     uid: str
     rules: tuple[RouteRule, ...]
     scale: int = 1000
     """What the weights of a rule are made to sum to."""
+    verified: Verified = field(default=Verified(), compare=False)
+    contended: bool = field(default=False, compare=False)
+    """Whether somebody else keeps writing its weights."""
+    forbidden: frozenset[BackendKey] = field(default=frozenset(), compare=False)
+    """Back-ends in other namespaces that no ReferenceGrant lets it refer to."""
+    owner: str | None = field(default=None, compare=False)
+    """The demand (``namespace/name``) whose managed route it is; None where it is a user's own."""
 
     def rule(self, name: str) -> RouteRule:
         """The rule called ``name``; KeyError where none or more than one has that name."""
@@ -70,11 +97,11 @@ class Route:
 
 @dataclass(frozen=True)
 class WeightEdit:
-    """A new weight at a place in a route's document."""
+    """A new weight at a place in a route's document; or a new text, where the rule is kept as one."""
 
     path: tuple[str | int, ...]
-    """Of the back-end's reference, such as ``("spec", "rules", 0, "backendRefs", 1)``."""
-    weight: int
+    """Of the back-end's reference, such as ``("spec", "rules", 0, "backendRefs", 1)``; of the text."""
+    weight: int | str
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ Body = dict[str, Any]
 MANAGER = "green-llm"
 """The field manager of everything written."""
 JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+"""Server-side apply; JSON is YAML."""
 TIMEOUT_SECONDS = (5.0, 15.0)
 """Connect and read."""
 PAGE = 500
@@ -98,10 +100,10 @@ class Cluster:
                 return None
             raise
 
-    async def list(self, resource: Resource) -> list[Body] | None:
+    async def list(self, resource: Resource, field_selector: str | None = None) -> list[Body] | None:
         """Every object of a kind, in all namespaces; None where the kind is not installed."""
         found: list[Body] = []
-        query: dict[str, Any] = {"limit": PAGE}
+        query: dict[str, Any] = {"limit": PAGE, "fieldSelector": field_selector}
         while True:
             try:
                 page = await self.call("GET", resource.path(), query=query)
@@ -116,8 +118,9 @@ class Cluster:
                 return found
 
     async def patch(self, path: str, body: Any, content_type: str) -> Body:
-        """Patch an object under our field manager."""
-        return await self.call("PATCH", path, body, content_type=content_type, query={"fieldManager": MANAGER})
+        """Patch an object under our field manager; what we apply is ours, whoever else claims it."""
+        force = {"force": "true"} if content_type == APPLY_PATCH else {}
+        return await self.call("PATCH", path, body, content_type=content_type, query={"fieldManager": MANAGER} | force)
 
     def _call(self, method: str, path: str, body: Any, content_type: str, query: dict[str, Any]) -> Body:
         given = [(key, value) for key, value in query.items() if value is not None]

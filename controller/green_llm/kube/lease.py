@@ -30,6 +30,8 @@ class Lease:
     name: str
     identity: str
     clock: Callable[[], float] = time.monotonic
+    asked: bool = False
+    """Whether the API server was asked for it at least once."""
     _renewed: float = float("-inf")
     _seen: tuple[str, float] = ("", float("-inf"))
 
@@ -46,6 +48,7 @@ class Lease:
                 self._renewed = asked
         except ApiError:
             return self.held
+        self.asked = True
         return self.held
 
     async def release(self) -> None:

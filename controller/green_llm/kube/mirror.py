@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from green_llm.api.parse import key_of, parse
 from green_llm.domain.request import Demand, Kind, ObjectKey, Policy, Problem, Resources, Source
-from green_llm.domain.routes import BackendKey, Route, RouteKey
+from green_llm.domain.routes import BackendKey, Route, RouteKey, RouteRule
 from green_llm.domain.topology import Site
 from green_llm.kube.client import Body, Cluster, Resource
-from green_llm.kube.kinds import ENDPOINT_SLICES, NAMESPACES, OWN, ROUTES, WATCHED
+from green_llm.kube.kinds import ENDPOINT_SLICES, FIELD_SELECTORS, GRANTS, NAMESPACES, OWN, ROUTES, WATCHED
 from green_llm.routing import documents
+from green_llm.routing.grants import forbidden
+from green_llm.routing.managed import owner_of
 
 Place = tuple[str, str]
 """Namespace and name."""
 ANNOTATION = "greenllm.dev/weights"
 """On an adopted route: per rule the weights before us and the ones we wrote last, as JSON."""
+OVERWRITTEN = "greenllm.dev/overwritten"
+"""On an adopted route: when somebody else's weights were replaced by ours, the last few times."""
+FIGHT, FIGHT_WITHIN = 3, timedelta(minutes=10)
+"""So many overwrites within that time are a fight; we then leave the route alone until fewer are."""
 Record = dict[str, dict[str, dict[str, int]]]
 SERVICE_LABEL = "kubernetes.io/service-name"
 
@@ -43,7 +51,7 @@ class Mirror:
             ApiError: the API server cannot be asked.
         """
         for resource in WATCHED:
-            listed = await cluster.list(resource) or []
+            listed = await cluster.list(resource, FIELD_SELECTORS.get(resource)) or []
             places = {_place(body) for body in listed}
             for body in listed:
                 self.put(body)
@@ -74,6 +82,10 @@ class Mirror:
         """All objects of a kind."""
         return list(self._bodies[resource.kind].values())
 
+    def by_key(self, resource: Resource) -> dict[str, Body]:
+        """All objects of a kind by ``namespace/name``."""
+        return {"/".join(place): body for place, body in self._bodies[resource.kind].items()}
+
     def resources(self) -> Resources:
         """Our kinds as the domain's resources; what is being deleted is gone."""
         policies, sites, demands, sources = {}, {}, {}, {}
@@ -97,11 +109,20 @@ class Mirror:
         return Resources(policies, sites, demands, sources, labels, tuple(problems))
 
     def route(self, key: RouteKey) -> Route | None:
-        """A route as last seen."""
-        adapter = documents.ADAPTERS.get((key.group, key.kind))
+        """A route as last seen, with what we noted on it, and what it may refer to."""
         resource = ROUTES.get((key.group, key.kind))
         body = None if resource is None else self.body(resource, key.namespace, key.name)
-        return None if body is None or adapter is None else with_written(documents.read_route(body, adapter), body)
+        if body is None:
+            return None
+        adapter = documents.ADAPTERS[key.group, key.kind]
+        route = documents.read_route(body, adapter)
+        return replace(
+            route,
+            rules=_with_written(route, body),
+            contended=is_contended(body, datetime.now(UTC)),
+            owner=owner_of(body),
+            forbidden=forbidden(route, self.bodies(GRANTS)) if adapter.refers_by_grant else frozenset(),
+        )
 
     def unhealthy(self) -> frozenset[BackendKey]:
         """Services whose EndpointSlices have no ready endpoint; a Service without any slice is unknown.
@@ -145,15 +166,30 @@ class Mirror:
             self.health_changed.set()
 
 
-def with_written(route: Route, body: Mapping[str, Any]) -> Route:
-    """The route with what we wrote last, as noted on it."""
+def _with_written(route: Route, body: Mapping[str, Any]) -> tuple[RouteRule, ...]:
+    """The rules with what we wrote last, as noted on the route."""
     record = record_of(body)
     rules = []
     for rule in route.rules:
         noted = record.get(rule.name, {}).get("written")
         written = None if noted is None else {key: noted.get(str(key), 0) for key in rule.weights}
         rules.append(replace(rule, written=written))
-    return replace(route, rules=tuple(rules))
+    return tuple(rules)
+
+
+def overwritten(body: Mapping[str, Any]) -> list[str]:
+    """When others' weights were replaced by ours, as noted on a route."""
+    text = (body["metadata"].get("annotations") or {}).get(OVERWRITTEN) or ""
+    return [part for part in text.split(",") if part]
+
+
+def is_contended(body: Mapping[str, Any], now: datetime) -> bool:
+    """Whether somebody else keeps writing a route's weights: one overwrite is not a fight, several within minutes are."""
+    recent = 0
+    for text in overwritten(body):
+        with contextlib.suppress(ValueError):
+            recent += timedelta(0) <= now - datetime.fromisoformat(text) < FIGHT_WITHIN
+    return recent >= FIGHT
 
 
 def record_of(body: Mapping[str, Any]) -> Record:
@@ -174,7 +210,8 @@ def essence(body: Mapping[str, Any]) -> Any:
         return (*common, [_is_ready(endpoint) for endpoint in body.get("endpoints") or []])
     if body["kind"] == NAMESPACES.kind:
         return common
-    return (*common, body.get("spec"))
+    adapter = documents.adapter_of(body)
+    return (*common, body.get("spec"), body.get("data"), None if adapter is None else adapter.verified(body).rung)
 
 
 def kind_of(key: ObjectKey) -> Resource:

@@ -53,12 +53,12 @@ def decision(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def log_to_stderr() -> None:
-    """Write decision records to stderr, a line of JSON each."""
+def log_to_stderr(which: logging.Logger = logger) -> None:
+    """Write decision records (or all that another logger gets) to stderr, a line of JSON each."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    which.addHandler(handler)
+    which.setLevel(logging.INFO)
 
 
 def log_decision(outcome: Outcome) -> None:

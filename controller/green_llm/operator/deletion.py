@@ -38,9 +38,8 @@ async def finish(parts: ClusterParts) -> None:
             continue
         demand = parse(body, strict=False)
         if isinstance(demand, Demand) and demand.restore_on_delete:
-            rules = {target.key: set(target.rules.values()) for area in demand.areas for target in area.routes}
-            for key, names in rules.items():
-                await parts.routes.restore(key, names, writer)
+            for target in (target for area in demand.areas for target in area.routes if target.template is None):
+                await parts.routes.restore(target.key, set(target.rules.values()), writer)
         await _set_finalizers(parts, body, [name for name in _finalizers(body) if name != FINALIZER])
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import kopf
 
 from green_llm.bootstrap import ClusterParts, cluster_parts
-from green_llm.kube.kinds import WATCHED
+from green_llm.kube.kinds import FIELD_SELECTORS, WATCHED
 from green_llm.observability.server import metrics_server
 from green_llm.operator.loop import Loop
 from green_llm.settings import Settings
@@ -49,7 +50,11 @@ async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.watching.client_timeout = 660
     settings.watching.connect_timeout = 10.0
     settings.watching.reconnect_backoff = 1.0
+    for resource, selector in FIELD_SELECTORS.items():
+        settings.watching.field_selectors[resource.group, resource.version, resource.plural] = selector
     own = Settings()
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # one line per watch event says nothing
+    logging.getLogger("green_llm.decisions").setLevel(logging.INFO if own.decision_log else logging.WARNING)
     running.parts = cluster_parts(own)
     running.loop = Loop(running.parts)
     running.stack = contextlib.ExitStack()

@@ -13,15 +13,17 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from green_llm.bootstrap import ClusterParts
+from green_llm.domain.request import Kind
 from green_llm.errors import GreenLLMError
+from green_llm.kube.kinds import OWN
 from green_llm.observability.decisions import log_decision
-from green_llm.operator import deletion, reporting
+from green_llm.operator import deletion, managed, reporting
 from green_llm.services.admission import Admission, PolicyRequest, admit, wanted_routes
 
 logger = logging.getLogger("green_llm.operator")
 DEBOUNCE_SECONDS = 0.05
 LONGEST_WAIT_SECONDS = 2.0
-RETRY_SECONDS = 5.0
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 30.0
 STUCK_SECONDS = 60.0
 RENEW_SECONDS = 4.0
 
@@ -32,9 +34,9 @@ class Loop:
     def __init__(self, parts: ClusterParts) -> None:
         self._parts = parts
         self._due: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
         self._plans: dict[str, asyncio.Task[None]] = {}
         self._beat = time.monotonic()
-        self.planned_once = False
 
     @property
     def healthy(self) -> bool:
@@ -68,7 +70,9 @@ class Loop:
             held = await asyncio.gather(*(lease.renew() for lease in leases))
             if list(held) != before:
                 self._parts.mirror.changed.set()
-            await asyncio.sleep(RENEW_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._parts.lease_added.wait(), RENEW_SECONDS)
+            self._parts.lease_added.clear()
 
     async def _guard_forever(self) -> None:
         """Take traffic off sites whose back-ends have no ready endpoint, whatever the solver is doing."""
@@ -108,7 +112,8 @@ class Loop:
         resources = parts.mirror.resources()
         await parts.texts.refresh(resources.sources.values())
         routes = await parts.routes.read(wanted_routes(resources))
-        return admit(resources, routes, parts.mirror.unhealthy())
+        before = await parts.accepted.refresh(resources.policies)
+        return admit(resources, routes, parts.mirror.unhealthy(), before)
 
     def _start(self, admission: Admission, *, dirty: bool) -> None:
         """Start a plan for every policy that is due or has changed, each in a task of its own."""
@@ -120,31 +125,60 @@ class Loop:
                 if dirty:
                     self._due[name] = now  # planned again as soon as this one is done
                 continue
-            if not self._parts.lease(name).held:
-                continue
-            if dirty or self._due.get(name, now) <= now:
+            due, lease = self._due.get(name, now) <= now, self._parts.lease(name)
+            held = lease.held
+            if lease.asked and ((dirty and held) or due):
                 self._due[name] = now + request.policy.period_seconds
-                self._plans[name] = asyncio.create_task(self._plan(request), name=f"plan {name}")
+                work = self._plan(request) if held else self._rehearse(request)
+                self._plans[name] = asyncio.create_task(work, name=f"plan {name}")
 
     async def _plan(self, request: PolicyRequest) -> None:
         """One interval of one policy."""
         parts, name = self._parts, request.policy.name
         try:
-            await deletion.ensure_finalizers(parts, request)
+            await self._prepare(request)
             now = datetime.now(UTC)
             routes = await parts.routes.read(request.routes)
             outcome = await parts.planning.reconcile(request, routes, now)
             parts.recorder.record(outcome)
             log_decision(outcome)
             await reporting.report(parts, outcome)
-            self.planned_once = True
         except GreenLLMError as error:
-            logger.warning("policy %s: %s; tried again in %g s", name, error, RETRY_SECONDS)
-            self._due[name] = min(self._due.get(name, 0.0), time.monotonic() + RETRY_SECONDS)
+            logger.warning("policy %s: %s; tried again in %g s", name, error, self._retry(name))
         except Exception:
             # A defect in one policy's interval must not stop the others; it is logged whole and tried again.
-            logger.exception("policy %s: failed; tried again in %g s", name, RETRY_SECONDS)
-            self._due[name] = min(self._due.get(name, 0.0), time.monotonic() + RETRY_SECONDS)
+            logger.exception("policy %s: failed; tried again in %g s", name, self._retry(name))
+        else:
+            if outcome.writes_failed:
+                self._retry(name)
+            else:
+                self._failures.pop(name, None)
+
+    async def _prepare(self, request: PolicyRequest) -> None:
+        """What must be in the cluster before weights are written."""
+        parts, name = self._parts, request.policy.name
+        demands = parts.mirror.by_key(OWN[Kind.DEMAND])
+        accepted = {key: demands[key] for key in request.accepted & demands.keys()}
+        await parts.accepted.keep(name, accepted, demands.keys())
+        await deletion.ensure_finalizers(parts, request)
+        await managed.keep(parts, request)
+
+    async def _rehearse(self, request: PolicyRequest) -> None:
+        """What a replica does that stands by."""
+        parts, name = self._parts, request.policy.name
+        try:
+            await parts.planning.rehearse(request, await parts.routes.read(request.routes), datetime.now(UTC))
+        except GreenLLMError as error:
+            logger.warning("policy %s: rehearsal: %s", name, error)
+        if parts.lease(name).held:
+            parts.mirror.changed.set()
+
+    def _retry(self, name: str) -> float:
+        """Plan again soon, and each time later; in how many seconds."""
+        failures = self._failures[name] = self._failures.get(name, 0) + 1
+        wait = min(FIRST_RETRY_SECONDS * 2.0 ** (failures - 1), LONGEST_RETRY_SECONDS)
+        self._due[name] = min(self._due.get(name, float("inf")), time.monotonic() + wait)
+        return wait
 
 
 async def _supervised(loop: Callable[[], Awaitable[None]]) -> None:

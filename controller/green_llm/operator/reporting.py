@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from green_llm.api import status
@@ -13,6 +15,7 @@ from green_llm.services.admission import Admission
 from green_llm.services.outcome import Outcome
 
 logger = logging.getLogger("green_llm.operator")
+AT_A_TIME = 8
 
 
 async def report(parts: ClusterParts, outcome: Outcome) -> None:
@@ -21,8 +24,7 @@ async def report(parts: ClusterParts, outcome: Outcome) -> None:
     policy = ObjectKey(Kind.POLICY, "", outcome.policy.name)
     found = {policy: status.policy_status(outcome, previous.get(policy))}
     found |= status.demand_statuses(outcome, previous) | status.site_statuses(outcome, previous)
-    for key, content in found.items():
-        await _write(parts, key, content, outcome.now)
+    await _write_all(parts, found, outcome.now)
 
 
 async def report_rejected(parts: ClusterParts, admission: Admission) -> None:
@@ -35,8 +37,19 @@ async def report_rejected(parts: ClusterParts, admission: Admission) -> None:
         if problem not in reported:
             by_key.setdefault(problem.key, []).append(problem)
     now = datetime.now(UTC)
-    for key, problems in by_key.items():
-        await _write(parts, key, status.rejected_status(problems, now, parts.statuses.known(key)), now)
+    found = {key: status.rejected_status(problems, now, parts.statuses.known(key)) for key, problems in by_key.items()}
+    await _write_all(parts, found, now)
+
+
+async def _write_all(parts: ClusterParts, found: Mapping[ObjectKey, status.Status], now: datetime) -> None:
+    """Some at a time: a thousand statuses one after another would take longer than an interval."""
+    some = asyncio.Semaphore(AT_A_TIME)
+
+    async def write(key: ObjectKey, content: status.Status) -> None:
+        async with some:
+            await _write(parts, key, content, now)
+
+    await asyncio.gather(*(write(key, content) for key, content in found.items()))
 
 
 async def _write(parts: ClusterParts, key: ObjectKey, content: status.Status, now: datetime) -> None:

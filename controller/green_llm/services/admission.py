@@ -11,56 +11,16 @@ from dataclasses import dataclass, field
 from green_llm.domain.plan import Objective
 from green_llm.domain.request import (
     Demand,
-    DemandArea,
-    DemandEntry,
     Kind,
     ObjectKey,
     Policy,
     Problem,
     Resources,
-    RouteTarget,
     Source,
 )
 from green_llm.domain.routes import BackendKey, Route, RouteKey
-from green_llm.domain.topology import Area, QueryClass, Site, SiteState
-
-RuleKey = tuple[RouteKey, str]
-"""(route, rule name)."""
-
-
-@dataclass(frozen=True)
-class RuleBinding:
-    """A rule that carries a pair's traffic, and the back-ends in it that stand for each site."""
-
-    route: RouteKey
-    rule: str
-    backends: Mapping[str, tuple[BackendKey, ...]]
-    """By site; only back-ends that are in the rule."""
-
-    @property
-    def key(self) -> RuleKey:
-        """(route, rule name)."""
-        return self.route, self.rule
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairRequest:
-    """The traffic of one class of one demand in one area."""
-
-    demand: Demand
-    area: Area
-    query_class: QueryClass
-    entry: DemandEntry
-    bindings: tuple[RuleBinding, ...] = ()
-    sites: frozenset[str] = frozenset()
-    """Sites that may serve it: in every rule, allowed by the class, with its hardware profile, not draining."""
-    fixed: Problem | None = None
-    """Why its traffic cannot be steered; it then stays in the model with the weights in force."""
-
-    @property
-    def class_key(self) -> str:
-        """``namespace/demand/class``: the class's name in the model."""
-        return f"{self.demand.key}/{self.query_class.name}"
+from green_llm.domain.topology import Site
+from green_llm.services.pairing import Ground, ManagedRoute, PairRequest, Pairs, RuleKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +33,10 @@ class PolicyRequest:
     sources: Mapping[str, Source]
     skipped: tuple[Problem, ...] = ()
     """Resources of this policy that are left out, or whose traffic is fixed."""
+    accepted: frozenset[str] = frozenset()
+    """Demands that were not refused."""
+    managed: tuple[ManagedRoute, ...] = ()
+    """Routes that we make and own."""
 
     @property
     def routes(self) -> frozenset[RouteKey]:
@@ -97,33 +61,45 @@ def wanted_routes(resources: Resources) -> frozenset[RouteKey]:
     )
 
 
-@dataclass(frozen=True)
-class _Ground:
-    """What is there: routes, who owns their rules, and which back-ends are known to be unhealthy."""
-
-    routes: Mapping[RouteKey, Route]
-    owners: Mapping[RuleKey, str]
-    unhealthy: frozenset[BackendKey]
-
-
 def admit(
-    resources: Resources, routes: Mapping[RouteKey, Route], unhealthy: frozenset[BackendKey] = frozenset()
+    resources: Resources,
+    routes: Mapping[RouteKey, Route],
+    unhealthy: frozenset[BackendKey] = frozenset(),
+    before: Mapping[str, Demand] | None = None,
 ) -> Admission:
-    """Sort resources into one request per policy; ``routes`` are those that exist.
+    """Sort resources into one request per policy.
 
-    A site whose back-ends are all unhealthy is not available to a pair, unless that leaves it none.
+    Args:
+        resources: all there are.
+        routes: those that exist.
+        unhealthy: back-ends without a ready endpoint. A site whose back-ends are all unhealthy is not available to a
+            pair; where that leaves none, its weights stay.
+        before: demands as last accepted, by ``namespace/name``. One that is refused now still has its traffic: it stays
+            in the model as it was accepted, with the weights in force.
     """
     claims = _claim_sites(resources)
-    ground = _Ground(routes, _rule_owners(resources), unhealthy)
+    ground = Ground(routes, _rule_owners(resources), unhealthy)
     requests: dict[str, PolicyRequest] = {}
     problems = [*resources.problems, *_orphans(resources)]
     for policy in _by_age(resources.policies):
         sites, site_problems = _usable_sites(policy, claims[policy.name], resources.sources)
-        pairs, pair_problems = _admit_demands(policy, sites, resources, ground)
-        skipped = (*site_problems, *pair_problems)
-        problems += skipped
+        admitted = _Demands(policy, sites, ground)
+        for demand in _demands_by_age(resources):
+            if demand.policy == policy.name:
+                labels = resources.namespace_labels.get(demand.namespace, {})
+                admitted.admit(demand, list(_refusals(policy, demand, labels)), (before or {}).get(demand.key))
+        for last in _unparsed(policy, resources, before or {}):
+            admitted.admit(*last)
+        skipped = (*site_problems, *admitted.problems)
+        problems += (problem for problem in skipped if problem not in resources.problems)
         requests[policy.name] = PolicyRequest(
-            policy=policy, sites=sites, pairs=pairs, sources=resources.sources, skipped=skipped
+            policy=policy,
+            sites=sites,
+            pairs=tuple(admitted.pairs),
+            sources=resources.sources,
+            skipped=skipped,
+            accepted=frozenset(admitted.accepted),
+            managed=tuple(admitted.managed),
         )
     return Admission(requests, tuple(problems))
 
@@ -226,27 +202,44 @@ def _rule_owners(resources: Resources) -> dict[RuleKey, str]:
     return owners
 
 
-def _admit_demands(
-    policy: Policy,
-    sites: tuple[Site, ...],
-    resources: Resources,
-    ground: _Ground,
-) -> tuple[tuple[PairRequest, ...], list[Problem]]:
-    """The pairs of all demands that join the policy, and what is wrong with the rest."""
-    pairs: list[PairRequest] = []
-    problems: list[Problem] = []
-    for demand in _demands_by_age(resources):
-        if demand.policy != policy.name:
-            continue
-        refused = list(_refusals(policy, demand, resources.namespace_labels.get(demand.namespace, {})))
-        problems += refused
-        if refused:
-            continue
+class _Demands:
+    """Gathers the pairs of the demands of one policy, and what is wrong with the rest."""
+
+    def __init__(self, policy: Policy, sites: tuple[Site, ...], ground: Ground) -> None:
+        self.pairs: list[PairRequest] = []
+        self.problems: list[Problem] = []
+        self.accepted: list[str] = []
+        self.managed: list[ManagedRoute] = []
+        self._policy, self._sites, self._ground = policy, sites, ground
+
+    def admit(self, demand: Demand, refused: list[Problem], before: Demand | None) -> None:
+        """Take a demand in; where it is refused, what it was when it was last accepted by this policy."""
+        self.problems += refused
+        if not refused:
+            self.accepted.append(demand.key)
+        elif before is None or before.policy != self._policy.name:
+            return
+        else:
+            demand = before
+        because = next(iter(refused), None)
         for index, area in enumerate(demand.areas):
-            found = _Pairs(policy, demand, area, index, sites, ground)
-            pairs += found.build()
-            problems += found.problems
-    return tuple(pairs), problems
+            if area.name in self._policy.areas:
+                found = Pairs(self._policy, demand, area, index, self._sites, self._ground, because)
+                self.pairs += found.build()
+                self.problems += [] if refused else found.problems
+                self.managed += found.managed
+
+
+def _unparsed(
+    policy: Policy, resources: Resources, before: Mapping[str, Demand]
+) -> Iterator[tuple[Demand, list[Problem], Demand]]:
+    """Demands of a policy that no longer parse, as they were."""
+    for key, demand in sorted(before.items()):
+        if demand.policy == policy.name and key not in resources.demands:
+            object_key = ObjectKey(Kind.DEMAND, demand.namespace, demand.name)
+            faults = [problem for problem in resources.problems if problem.key == object_key]
+            if faults:
+                yield demand, faults, demand
 
 
 def _refusals(policy: Policy, demand: Demand, namespace_labels: Mapping[str, str]) -> Iterator[Problem]:
@@ -293,160 +286,3 @@ def _claims_too_much(policy: Policy, demand: Demand, key: ObjectKey) -> Iterator
                 f"{query_class.delay_penalty_per_s:g} is above the {dearest:g} that GreenPolicy {policy.name} allows",
                 "LimitExceeded",
             )
-
-
-class _Pairs:
-    """Builds the pairs of one demand in one area, noting what is wrong on the way."""
-
-    def __init__(
-        self,
-        policy: Policy,
-        demand: Demand,
-        area: DemandArea,
-        index: int,
-        sites: tuple[Site, ...],
-        ground: _Ground,
-    ) -> None:
-        self.problems: list[Problem] = []
-        self._demand, self._area, self._where = demand, area, f"spec.areas[{index}]"
-        self._policy_area = policy.areas[area.name]
-        self._sites = {site.name: site for site in sites}
-        self._ground = ground
-        self._key = ObjectKey(Kind.DEMAND, demand.namespace, demand.name)
-
-    def build(self) -> list[PairRequest]:
-        """The pairs; those whose traffic cannot arrive (no route, no rule) are left out."""
-        pairs = [pair for entry in self._area.entries if (pair := self._pair(entry)) is not None]
-        return self._agree(pairs)
-
-    def _problem(self, field_: str, message: str, reason: str) -> Problem:
-        problem = Problem(self._key, f"{self._where}.{field_}", message, reason)
-        if problem not in self.problems:
-            self.problems.append(problem)
-        return problem
-
-    def _pair(self, entry: DemandEntry) -> PairRequest | None:
-        query_class = self._demand.classes[entry.query_class]
-        bindings: list[RuleBinding] = []
-        fixed: Problem | None = None
-        for number, target in enumerate(self._area.routes):
-            rule = target.rules.get(query_class.name)
-            if rule is None:
-                continue
-            binding, problem = self._bind(f"routes[{number}]", target, rule, query_class.name)
-            if binding is None:
-                return None
-            bindings.append(binding)
-            fixed = fixed or problem
-        if self._area.routes and not bindings:
-            self._problem(
-                "routes",
-                f'no route has a rule for class "{query_class.name}"; its queries are left out of the plan until one has',
-                "RuleNotFound",
-            )
-            return None
-        if fixed is None and self._demand.suspend:
-            fixed = Problem(self._key, "spec.suspend", "suspended: its weights stay as they are", "Suspended")
-        return PairRequest(
-            demand=self._demand,
-            area=self._policy_area,
-            query_class=query_class,
-            entry=entry,
-            bindings=tuple(bindings),
-            sites=self._eligible(query_class, bindings),
-            fixed=fixed,
-        )
-
-    def _bind(
-        self, where: str, target: RouteTarget, rule: str, query_class: str
-    ) -> tuple[RuleBinding | None, Problem | None]:
-        """The binding of a rule, and why it cannot be steered; no binding where no traffic can come through it."""
-        route = self._ground.routes.get(target.key)
-        if route is None:
-            self._problem(
-                f"{where}.targetRef",
-                f"{target.key} does not exist; create it or correct the reference",
-                "RouteNotFound",
-            )
-            return None, None
-        named = [candidate for candidate in route.rules if candidate.name == rule]
-        if len(named) != 1:
-            fault = "has no rule" if not named else f"has {len(named)} rules"
-            known = ", ".join(candidate.name for candidate in route.rules if candidate.name) or "none"
-            self._problem(
-                f"{where}.rules",
-                f'{target.key} {fault} called "{rule}" (named rules: {known}); give exactly one rule that name',
-                "RuleNotFound" if not named else "RuleAmbiguous",
-            )
-            return None, None
-        mapped: dict[str, tuple[BackendKey, ...]] = {}
-        known_backends = set()
-        for backend in self._demand.backends:
-            if backend.query_class not in (None, query_class) or backend.site not in self._sites:
-                continue
-            if backend.key in named[0].weights:
-                mapped[backend.site] = (*mapped.get(backend.site, ()), backend.key)
-                known_backends.add(backend.key)
-        binding = RuleBinding(target.key, rule, mapped)
-        return binding, self._refused_rule(where, target, rule, named[0].weights, known_backends)
-
-    def _refused_rule(
-        self, where: str, target: RouteTarget, rule: str, weights: Mapping[BackendKey, int], known: set[BackendKey]
-    ) -> Problem | None:
-        """Why the rule must not be steered by this demand."""
-        owner = self._ground.owners[target.key, rule]
-        if owner != self._demand.key:
-            return self._problem(
-                f"{where}.rules",
-                f'rule "{rule}" of {target.key} is steered by InferenceDemand {owner}, which is older; name another rule',
-                "RuleTaken",
-            )
-        strangers = sorted(str(key) for key, weight in weights.items() if weight > 0 and key not in known)
-        if strangers:
-            return self._problem(
-                f"{where}.rules",
-                f'rule "{rule}" of {target.key} sends traffic to {", ".join(strangers)}, which stands for no site of '
-                "the policy; map it in spec.backends or give it weight 0",
-                "UnmappedBackend",
-            )
-        return None
-
-    def _eligible(self, query_class: QueryClass, bindings: list[RuleBinding]) -> frozenset[str]:
-        able = frozenset(
-            name
-            for name, site in self._sites.items()
-            if site.state is SiteState.ACTIVE
-            and query_class.profile in site.performance
-            and query_class.allowed_sites.matches(site.labels)
-            and all(name in binding.backends for binding in bindings)
-        )
-        healthy = frozenset(
-            name
-            for name in able
-            if not any(self._ground.unhealthy.issuperset(binding.backends[name]) for binding in bindings)
-        )
-        return healthy or able
-
-    def _agree(self, pairs: list[PairRequest]) -> list[PairRequest]:
-        """Pairs that share a rule must allow the same sites; where they do not, none of them is steered."""
-        by_rule: dict[RuleKey, list[PairRequest]] = {}
-        for pair in pairs:
-            for binding in pair.bindings:
-                by_rule.setdefault(binding.key, []).append(pair)
-        refused: dict[str, Problem] = {}
-        for (route, rule), sharing in by_rule.items():
-            if any(pair.query_class.allowed_sites != sharing[0].query_class.allowed_sites for pair in sharing):
-                names = ", ".join(pair.query_class.name for pair in sharing)
-                problem = self._problem(
-                    "routes",
-                    f'classes {names} share rule "{rule}" of {route} but allow different sites; '
-                    "give them equal allowedSites or rules of their own",
-                    "SharedRuleConflict",
-                )
-                refused |= {pair.query_class.name: problem for pair in sharing}
-        return [
-            pair
-            if pair.query_class.name not in refused
-            else PairRequest(**{**vars(pair), "fixed": pair.fixed or refused[pair.query_class.name]})
-            for pair in pairs
-        ]

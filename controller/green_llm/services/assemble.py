@@ -14,7 +14,7 @@ from green_llm.domain.series import SignalBook, SignalKind
 from green_llm.domain.time import Slots
 from green_llm.domain.topology import Site
 from green_llm.domain.units import kilograms, megabits, per_kwh
-from green_llm.services.admission import PairRequest, RuleKey
+from green_llm.services.pairing import PairRequest, RuleKey
 
 Shares = Mapping[str, float]
 """Share by site."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from green_llm.domain.amounts import Ledger, SiteAmounts
+from green_llm.domain.amounts import Amounts, Ledger, SiteAmounts
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Diagnosis, Result
 from green_llm.domain.request import Policy, Problem
-from green_llm.domain.routes import RouteKey
+from green_llm.domain.routes import RouteKey, Verified
 from green_llm.domain.series import SignalBook
 from green_llm.domain.time import Slots
 
@@ -68,6 +68,8 @@ class Outcome:
     """Rates per hour in slot 0 under the plan's shares."""
     in_force: SiteAmounts = field(default_factory=dict)
     """Rates per hour in slot 0 under the weights in force after this interval."""
+    in_force_by_demand: Mapping[str, Amounts] = field(default_factory=dict)
+    """The same by demand, ``namespace/name``."""
     nearest: SiteAmounts = field(default_factory=dict)
     """Rates per hour in slot 0, had every query gone to its nearest site."""
     broken_in_force: tuple[Diagnosis, ...] = ()
@@ -78,6 +80,10 @@ class Outcome:
     skipped: tuple[Problem, ...] = ()
     """Resources left out of this plan, or whose traffic is fixed, and why."""
     writes_failed: Mapping[RouteKey, str] = field(default_factory=dict)
+    verified: Mapping[RouteKey, Verified] = field(default_factory=dict)
+    """What the gateways say of each route."""
+    excluded: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By demand: sites whose back-ends cannot be sent to now, and why."""
     held_sites: Mapping[str, str] = field(default_factory=dict)
     """Sites kept at their share because a signal of the current slot is missing, and which."""
     horizon_shortened_to: int | None = None

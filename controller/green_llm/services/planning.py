@@ -19,7 +19,7 @@ from green_llm.optimizer import Session, optimize
 from green_llm.optimizer.diagnosis import routed_shares
 from green_llm.services import valuing
 from green_llm.services.accounting import open_ledger, plan_water_liters, slots_in_period, water_account
-from green_llm.services.admission import PairRequest, PolicyRequest, RuleKey
+from green_llm.services.admission import PolicyRequest
 from green_llm.services.assemble import Assembled, Traffic, assemble
 from green_llm.services.availability import (
     Availability,
@@ -30,6 +30,7 @@ from green_llm.services.availability import (
     remaining_traffic,
 )
 from green_llm.services.outcome import Outcome, WaterAccount, WeightRow
+from green_llm.services.pairing import PairRequest, RuleKey
 from green_llm.services.ports import DemandCollector, LedgerStore, Routes, SignalCollector
 from green_llm.services.weighing import (
     SiteShares,
@@ -144,6 +145,11 @@ class Planning:
         return _outcome(
             replace(interval, ledger=ledger), planned, shares, weighed, after, failed, written, unknown, clock
         )
+
+    async def rehearse(self, request: PolicyRequest, routes: RoutesRead, now: datetime) -> None:
+        """Plan without writing or keeping anything, so that a replica that takes over has all at hand."""
+        interval, _ = await self._prepare(request, routes, now)
+        await self._plan(interval)
 
     async def guard(self, request: PolicyRequest, routes: RoutesRead, now: datetime) -> dict[RouteKey, str]:
         """Take traffic off sites that must have none, at once and without a plan; the writes that failed."""
@@ -348,6 +354,15 @@ def _rows(
     return found
 
 
+def _excluded(request: PolicyRequest) -> dict[str, dict[str, str]]:
+    """By demand, the sites that nothing can be sent to, and why."""
+    found: dict[str, dict[str, str]] = {}
+    for pair in request.pairs:
+        if pair.excluded:
+            found.setdefault(pair.demand.key, {}).update(pair.excluded)
+    return found
+
+
 def _outcome(
     interval: Interval,
     planned: Planned,
@@ -364,6 +379,7 @@ def _outcome(
     ground = valuing.ground(request, traffic, interval.book, (interval.past, interval.past + 1))
     in_force = [pair_shares(entry.pair, after) for entry in traffic]
     wanted = [shares.get(pair_name(entry.pair)) for entry in traffic]
+    rates = valuing.rates(ground, valuing.amounts_of(request, ground, in_force))
     broken = valuing.broken_limits(ground, in_force)
     fixed = [entry.pair.fixed for entry in traffic if entry.pair.fixed is not None]
     return Outcome(
@@ -375,7 +391,8 @@ def _outcome(
         error=planned.error,
         instance=None if planned.assembled is None else planned.assembled.instance,
         planned=valuing.rates(ground, valuing.amounts_of(request, ground, wanted)),
-        in_force=valuing.rates(ground, valuing.amounts_of(request, ground, in_force)),
+        in_force=rates,
+        in_force_by_demand=valuing.by_demand(ground, in_force, rates),
         nearest=valuing.rates(ground, valuing.nearest_amounts(request, ground, in_force)),
         broken_in_force=valuing.only_in_force(broken, valuing.broken_limits(ground, wanted)),
         weights=tuple(_rows(traffic, weighed, after, written)),
@@ -386,6 +403,8 @@ def _outcome(
         },
         skipped=tuple(dict.fromkeys([*request.skipped, *unknown, *fixed])),
         writes_failed=failed,
+        verified={key: route.verified for key, route in after.items()},
+        excluded=_excluded(request),
         held_sites={name: ", ".join(kinds) for name, kinds in sites.holding.items()},
         horizon_shortened_to=interval.sites.slots if interval.sites.slots < request.policy.slots else None,
         ledger=interval.ledger,

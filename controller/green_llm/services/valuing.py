@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 
-from green_llm.domain.amounts import Amounts, Ledger
+from green_llm.domain.amounts import Amounts, Ledger, SiteAmounts, total
 from green_llm.domain.instance import FloatArray
 from green_llm.domain.plan import Diagnosis, Order
 from green_llm.domain.series import SignalBook
 from green_llm.domain.time import Slots
 from green_llm.optimizer.baselines import nearest_shares
+from green_llm.optimizer.coefficients import delay_seconds, facility_energy_kwh
 from green_llm.optimizer.evaluate import best_grid_energy, mean_delays
 from green_llm.optimizer.verify import check_loads, late_queries
 from green_llm.services.accounting import SlotAmounts, charge, per_hour, slot_amounts
@@ -83,6 +85,28 @@ def charged(
 def rates(found: Assembled, amounts: list[SlotAmounts]) -> dict[str, Amounts]:
     """The first slot's amounts per hour."""
     return per_hour(amounts[0][0], found.instance.slot_hours) if amounts else {}
+
+
+def by_demand(found: Assembled, shares: PairShares, of_sites: SiteAmounts) -> dict[str, Amounts]:
+    """What each demand (``namespace/name``) has of its sites' rates in the first slot: in proportion to its energy there.
+
+    Queries and delays are its own.
+    """
+    if _nothing(found):
+        return {}
+    instance, array = found.instance, share_array(found, shares)[..., 0]
+    energy = (facility_energy_kwh(instance)[..., 0] * array).sum(axis=0)
+    part = np.divide(energy, energy.sum(axis=1, keepdims=True), out=np.zeros_like(energy), where=energy > 0)
+    arriving = instance.demand[:, None, :, 0] * array
+    queries = arriving.sum(axis=(0, 1)) / instance.slot_hours
+    waiting = (delay_seconds(instance)[..., 0] * arriving).sum(axis=(0, 1)) / instance.slot_hours
+    result: dict[str, Amounts] = {}
+    for k, name in enumerate(instance.classes):
+        sites = (of_sites[site].scaled(float(part[j, k])) for j, site in enumerate(instance.sites) if site in of_sites)
+        own = replace(total(sites), queries=float(queries[k]), query_delay_s=float(waiting[k]))
+        demand = name.rpartition("/")[0]
+        result[demand] = result.get(demand, Amounts()) + own
+    return result
 
 
 def broken_limits(found: Assembled, shares: PairShares) -> tuple[Diagnosis, ...]:

@@ -10,8 +10,8 @@ from green_llm.domain.guardrails import Decision, Hold, limit
 from green_llm.domain.request import Mode, Policy
 from green_llm.domain.routes import BackendKey, Route, RouteKey, RouteWrite
 from green_llm.domain.weights import shares_of, spread, to_weights
-from green_llm.services.admission import PairRequest, RuleBinding
 from green_llm.services.outcome import WeightRow
+from green_llm.services.pairing import PairRequest, RuleBinding
 
 SiteShares = dict[str, float]
 

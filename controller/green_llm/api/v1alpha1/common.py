@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from green_llm.domain.topology import Location, Selector
 
+PRESERVE = "x-kubernetes-preserve-unknown-fields"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=NAME_PATTERN)]
 RuleName = Annotated[str, StringConstraints(min_length=1, max_length=253)]

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
-from green_llm.api.v1alpha1.common import LabelSelector, Model, Name, NameRef, Params, PositiveText, RuleName, Text
+from green_llm.api.v1alpha1.common import (
+    PRESERVE,
+    LabelSelector,
+    Model,
+    Name,
+    NameRef,
+    Params,
+    PositiveText,
+    RuleName,
+    Text,
+)
 from green_llm.domain.request import (
     Backend,
     Demand,
     DemandArea,
     DemandEntry,
+    ManagedTemplate,
     Mode,
     RouteTarget,
     SourceRef,
@@ -75,12 +86,35 @@ class DemandSpecEntry(Model):
         return self
 
 
+GROUP_OF = {
+    "HTTPRoute": "gateway.networking.k8s.io",
+    "GRPCRoute": "gateway.networking.k8s.io",
+    "VirtualService": "networking.istio.io",
+    "ConfigMap": "",
+}
+EXPORT = "green-llm-weights"
+OpenObject = Annotated[dict[str, Any], WithJsonSchema({"type": "object", PRESERVE: True})]
+"""Whatever the route's own CRD allows there; the API server checks it when the route is made."""
+
+
 class TargetRef(Model):
     """A route in the demand's own namespace."""
 
-    group: Literal["gateway.networking.k8s.io"] = Field("gateway.networking.k8s.io", description="API group.")
-    kind: Literal["HTTPRoute", "GRPCRoute"] = Field("HTTPRoute", description="Kind of the route.")
-    name: Name = Field(description="Name of the route.")
+    group: Literal["gateway.networking.k8s.io", "networking.istio.io", ""] = Field(
+        "gateway.networking.k8s.io", description="API group; empty for ConfigMap."
+    )
+    kind: Literal["HTTPRoute", "GRPCRoute", "VirtualService", "ConfigMap"] = Field(
+        "HTTPRoute", description="Kind of the route. A ConfigMap is an export for load balancers of your own."
+    )
+    name: Name = Field(description='Name of the route; of a ConfigMap, "green-llm-weights".')
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.group != GROUP_OF[self.kind]:
+            raise ValueError(f'group: {self.kind} is of the group "{GROUP_OF[self.kind]}"; write that')
+        if self.kind == "ConfigMap" and self.name != EXPORT:
+            raise ValueError(f'name: a ConfigMap must be called "{EXPORT}", the only one that the operator may touch')
+        return self
 
 
 class RuleMap(Model):
@@ -90,12 +124,49 @@ class RuleMap(Model):
     rule: RuleName = Field(description="Name of the rule in the route.")
 
 
+class ParentRef(Model):
+    """A Gateway."""
+
+    name: Name = Field(description="Name of the Gateway.")
+    namespace: Name | None = Field(None, description="Its namespace; left out, the demand's.")
+    section_name: Text | None = Field(None, description="Listener of the Gateway; left out, all.")
+
+
+class RouteTemplate(Model):
+    """The spec of a route that the operator owns: all but its back-ends and their weights."""
+
+    parent_refs: Annotated[tuple[ParentRef, ...], Field(min_length=1, max_length=4)] = Field(
+        description="Gateways to attach to; the policy's limits.allowManaged must name each."
+    )
+    hostnames: Annotated[tuple[Text, ...], Field(max_length=16)] = Field((), description="Host names it answers for.")
+    rules: Annotated[tuple[OpenObject, ...], Field(min_length=1, max_length=16)] = Field(
+        description="Rules with name, matches, filters and so on; the operator adds the backendRefs."
+    )
+
+
 class RouteSpec(Model):
     """A route to steer."""
 
     target_ref: TargetRef = Field(description="Which route.")
-    management: Literal["Adopt"] = Field("Adopt", description="Adopt patches only the weights of an existing route.")
+    management: Literal["Adopt", "Managed"] = Field(
+        "Adopt",
+        description="Adopt patches only the weights of an existing route; Managed makes and owns one from template.",
+    )
+    template: RouteTemplate | None = Field(None, description="The route to make, for Managed.")
     rules: Annotated[tuple[RuleMap, ...], Field(min_length=1, max_length=16)] = Field(description="Rule by class.")
+
+    @model_validator(mode="after")
+    def _template(self) -> Self:
+        managed = self.management == "Managed"
+        if managed != (self.template is not None):
+            raise ValueError("template: give it with management Managed, and only then")
+        if managed and self.target_ref.group != GROUP_OF["HTTPRoute"]:
+            raise ValueError("management: only HTTPRoute and GRPCRoute can be Managed; use Adopt")
+        named = [] if self.template is None else [rule.get("name") for rule in self.template.rules]
+        for entry in self.rules if managed else ():
+            if named.count(entry.rule) != 1:
+                raise ValueError(f'template.rules: exactly one must have the name "{entry.rule}"')
+        return self
 
 
 class AreaDemand(Model):
@@ -217,10 +288,16 @@ def _area(area: AreaDemand, namespace: str) -> DemandArea:
         RouteTarget(
             RouteKey(route.target_ref.group, route.target_ref.kind, namespace, route.target_ref.name),
             {entry.class_: entry.rule for entry in route.rules},
+            None if route.template is None else _route_template(route.template, namespace),
         )
         for route in area.routes
     )
     return DemandArea(area.name, entries, routes)
+
+
+def _route_template(template: RouteTemplate, namespace: str) -> ManagedTemplate:
+    gateways = tuple(f"{parent.namespace or namespace}/{parent.name}" for parent in template.parent_refs)
+    return ManagedTemplate(gateways, template.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
 def _backend(backend: BackendSpec, namespace: str) -> Backend:

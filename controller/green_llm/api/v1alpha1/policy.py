@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from green_llm.api.v1alpha1.common import (
     CarbonBasis,
@@ -106,6 +106,9 @@ class AreaSpec(Model):
     )
 
 
+GatewayName = Annotated[str, StringConstraints(max_length=127, pattern=r"^[a-z0-9][-a-z0-9.]*/[a-z0-9][-a-z0-9.]*$")]
+
+
 class Limits(Model):
     """Caps on what one demand may claim."""
 
@@ -113,8 +116,8 @@ class Limits(Model):
         None, description="Most queries per hour, all areas and classes of a demand at their peaks."
     )
     delay_penalty_per_second: PositiveText | None = Field(None, description="Highest delay penalty a class may claim.")
-    allow_managed: Annotated[tuple[Name, ...], Field(max_length=16)] = Field(
-        (), description="Gateways that managed routes may attach to."
+    allow_managed: Annotated[tuple[GatewayName, ...], Field(max_length=16)] = Field(
+        (), description="Gateways that managed routes may attach to, each as namespace/name."
     )
 
 
