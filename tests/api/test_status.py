@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,13 +16,27 @@ from green_llm.bootstrap import MemoryLedgers
 from green_llm.demand.profile import ProfileDemand
 from green_llm.domain.guardrails import Hold
 from green_llm.domain.request import Guardrails, Kind, Mode, ObjectKey, Resources
+from green_llm.domain.routes import RouteKey, Rung, Verified
 from green_llm.domain.topology import ResourceCapacity
 from green_llm.errors import StoreError
+from green_llm.routing.documents import GATEWAY
 from green_llm.services.admission import admit, wanted_routes
 from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
 from green_llm.signals.collect import Collector
-from support.resources import NOW, ROUTE, MemoryRoutes, a_budget, a_demand, a_fleet, a_policy, a_route, a_site, static
+from support.resources import (
+    NOW,
+    ROUTE,
+    MemoryRoutes,
+    a_budget,
+    a_demand,
+    a_fleet,
+    a_policy,
+    a_route,
+    a_site,
+    backend,
+    static,
+)
 
 POLICY, DEMAND = ObjectKey(Kind.POLICY, "", "default"), ObjectKey(Kind.DEMAND, "inference", "assistant")
 
@@ -30,8 +45,10 @@ def read_text(name: str) -> tuple[str, str]:
     raise StoreError(f"{name}: does not exist")
 
 
-async def outcome_of(resources: Resources, *, refuse: bool = False, near: int = 1000) -> Outcome:
-    routes = MemoryRoutes(a_route(near, 1000 - near))
+async def outcome_of(
+    resources: Resources, *, refuse: bool = False, near: int = 1000, sick: frozenset[Any] = frozenset(), **route: Any
+) -> Outcome:
+    routes = MemoryRoutes(replace(a_route(near, 1000 - near), **route))
     if refuse:
 
         async def write(_change: Any) -> Any:
@@ -39,7 +56,7 @@ async def outcome_of(resources: Resources, *, refuse: bool = False, near: int = 
 
         routes.write = write  # type: ignore[method-assign]
     planning = Planning(Collector(read_text), ProfileDemand(), routes, MemoryLedgers())
-    request = admit(resources, await routes.read(wanted_routes(resources))).requests["default"]
+    request = admit(resources, await routes.read(wanted_routes(resources)), sick).requests["default"]
     return await planning.reconcile(request, await routes.read(request.routes), NOW)
 
 
@@ -119,9 +136,55 @@ async def test_the_api_server_keeps_all_that_is_said(name: str) -> None:
             assert not unknown_fields(content, STATUS[kind])
 
 
+OF_ROUTES: dict[str, tuple[dict[str, Any], tuple[str, str, str, str]]] = {
+    "the gateways accept": ({"verified": Verified(Rung.ACCEPTED)}, ("True", "Ready", "True", "Accepted")),
+    "the gateway refuses the route": (
+        {"verified": Verified(Rung.REFUSED, "no")}, ("False", "RouteNotAccepted", "False", "RouteNotAccepted")
+    ),
+    "somebody else writes the weights": ({"contended": True}, ("False", "Contended", "False", "Contended")),
+    "no back-end is ready": (
+        {"sick": frozenset({backend("near"), backend("cheap")})}, ("True", "Ready", "False", "NoSiteAvailable")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "demand"), OF_ROUTES.values(), ids=OF_ROUTES)
+async def test_what_routes_make_of_it(route: dict[str, Any], demand: tuple[str, ...]) -> None:
+    outcome = await outcome_of(a_fleet(), **route)
+    found = conditions(status.demand_statuses(outcome, {})[DEMAND])
+    assert (*found["Ready"], *found["Routed"]) == demand
+    assert found["Accepted"] == ("True", "Accepted")
+    assert found["Contended"][0] == str("contended" in route)
+    assert not unknown_fields(status.demand_statuses(outcome, {})[DEMAND], STATUS[Kind.DEMAND])
+
+
+async def test_a_site_that_cannot_be_sent_to_is_said() -> None:
+    outcome = await outcome_of(a_fleet(), sick=frozenset({backend("cheap")}))
+    found = status.demand_statuses(outcome, {})[DEMAND]
+    assert conditions(found)["Degraded"] == ("True", "SitesUnavailable")
+    assert "llm-cheap:8000 has no ready endpoint" in next(
+        c["message"] for c in found["conditions"] if c["type"] == "Degraded"
+    )
+
+
+async def test_the_largest_status_fits_into_an_object() -> None:
+    """512 rows and 256 routes with the longest names there can be: far from the 1.5 MiB that etcd takes."""
+    outcome = await outcome_of(a_fleet())
+    long, longest = "n" * 63, "r" * 253
+    (row, *_) = outcome.weights
+    keys = [RouteKey(GATEWAY, "HTTPRoute", long, f"{n:0>63}") for n in range(256)]
+    rows = tuple(
+        replace(row, area=long, query_class=long, route=keys[n % 256], rule=longest, site=long) for n in range(20_000)
+    )
+    verified = dict.fromkeys(keys, Verified(Rung.WRITTEN, "m" * 2000))
+    found = status.demand_statuses(replace(outcome, weights=rows, verified=verified), {})[DEMAND]
+    assert found["omittedWeights"] == 20_000 - 512
+    assert len(json.dumps(found)) < 600_000
+
+
 def test_the_table_is_in_the_documents() -> None:
     text = (Path(__file__).parents[2] / "docs" / "status.md").read_text(encoding="utf-8")
-    for name in CASES:
+    for name in (*CASES, *list(OF_ROUTES)[1:], "no plan for the moment", "no plan for long"):
         assert f"| {name} |" in text, name
 
 
@@ -168,9 +231,13 @@ async def test_a_plan_stays_good_for_a_while_and_then_expires() -> None:
     assert conditions(soon)["Ready"] == ("True", "LastPlanInForce")
     assert conditions(soon)["Degraded"] == ("True", "NoPlan")
     assert soon["plan"] == first["plan"]
+    demand = status.demand_statuses(without, {POLICY: first})[DEMAND]
+    assert conditions(demand)["Ready"] == ("True", "Ready"), "its weights are those of a plan that is still good"
     late = status.policy_status(replace(without, now=NOW + timedelta(minutes=15)), soon)
     assert conditions(late)["Ready"] == ("False", "PlanExpired")
     assert conditions(late)["Degraded"] == ("True", "PlanExpired")
+    demand = status.demand_statuses(replace(without, now=NOW + timedelta(minutes=15)), {POLICY: soon})[DEMAND]
+    assert conditions(demand)["Ready"] == ("False", "PlanExpired")
 
 
 async def test_rates_of_a_demand_are_written_when_they_move() -> None:

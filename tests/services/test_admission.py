@@ -20,6 +20,7 @@ from green_llm.domain.request import (
     Problem,
     Resources,
     RouteTarget,
+    SourceRef,
 )
 from green_llm.domain.routes import RouteKey, RouteRule, Rung, Verified
 from green_llm.domain.series import SignalKind, SignalRef
@@ -28,6 +29,7 @@ from green_llm.services.admission import Admission, admit
 from support.resources import NOW, ROUTE, a_demand, a_fleet, a_policy, a_route, a_site, backend
 
 ROUTES = {ROUTE: a_route()}
+FROM_SOURCE = (DemandArea("iowa", (DemandEntry("chat", source=SourceRef("carbon")),)),)
 DEMAND = ObjectKey(Kind.DEMAND, "inference", "assistant")
 
 
@@ -60,6 +62,8 @@ def test_everything_is_admitted() -> None:
         (with_policy(allowed_namespaces=Selector({"team": "a"})), "NamespaceNotAllowed", "spec.allowedNamespaces"),
         (with_demand(areas=(DemandArea("ohio", (DemandEntry("chat", (1.0,) * 24),)),)), "AreaNotFound", 'has no area "ohio" (known: iowa)'),
         (with_policy(limits=DemandLimits(queries_per_hour=999)), "LimitExceeded", "the peaks sum to 1000 queries per hour; GreenPolicy default allows 999"),
+        (with_demand(areas=FROM_SOURCE), "SourceNotAllowed", 'SignalSource carbon does not admit the namespace "inference"'),
+        (replace(with_demand(areas=FROM_SOURCE), sources={}, sites={}), "SourceNotFound", 'there is no SignalSource "carbon"'),
         (with_policy(limits=DemandLimits(delay_penalty_per_s=0.05)), "LimitExceeded", "0.1 is above the 0.05"),
     ],
 )  # fmt: skip

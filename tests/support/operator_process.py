@@ -20,7 +20,9 @@ NAMESPACE = "green-llm-system"
 class Operator:
     """One replica; ``logs`` is everything it has said."""
 
-    def __init__(self, plane: ControlPlane, number: int = 0, server: str | None = None) -> None:
+    def __init__(
+        self, plane: ControlPlane, number: int = 0, server: str | None = None, command: tuple[str, ...] | None = None
+    ) -> None:
         token = plane.kubectl("create", "token", "green-llm", "-n", NAMESPACE, "--duration=24h").strip()
         self.health, self.metrics = free_port(), free_port()
         self.log = plane.root / f"operator-{number}-{time.monotonic_ns()}.log"
@@ -35,7 +37,10 @@ class Operator:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "green_llm", "operator"], env=environment, stdout=log, stderr=subprocess.STDOUT
+                [sys.executable, "-m", *(command or ("green_llm", "operator"))],
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
 
     @property

@@ -115,7 +115,10 @@ def demand_statuses(outcome: Outcome, previous: Mapping[ObjectKey, Mapping[str, 
     for demand, _, _ in outcome.unrouted:
         namespace, _, name = demand.partition("/")
         rows.setdefault(ObjectKey(Kind.DEMAND, namespace, name), [])
-    return {key: _demand_status(outcome, key, found, previous.get(key)) for key, found in rows.items()}
+    policy = previous.get(ObjectKey(Kind.POLICY, "", outcome.policy.name)) or {}
+    planned, without, _ = _ready(outcome, policy.get("plan"))
+    missing = None if planned == "True" else without
+    return {key: _demand_status(outcome, key, found, previous.get(key), missing) for key, found in rows.items()}
 
 
 def rejected_status(problems: Iterable[Problem], now: datetime, previous: Mapping[str, Any] | None = None) -> Status:
@@ -218,7 +221,11 @@ NOT_A_REFUSAL = ("Suspended", "Contended", "RouteNotAccepted", "NoSiteAvailable"
 
 
 def _demand_status(
-    outcome: Outcome, key: ObjectKey, rows: list[WeightRow], previous: Mapping[str, Any] | None
+    outcome: Outcome,
+    key: ObjectKey,
+    rows: list[WeightRow],
+    previous: Mapping[str, Any] | None,
+    no_plan: str | None,
 ) -> Status:
     skipped = [problem for problem in outcome.skipped if problem.key == key]
     faults = [problem for problem in skipped if problem.reason not in NOT_A_REFUSAL]
@@ -231,8 +238,8 @@ def _demand_status(
     away = "; ".join(f"{site}: {why}" for site, why in sorted(excluded.items()))
     fought = stopped.get("Contended")
     broken = routed[2] in ("WriteFailed", "Contended", "RouteNotAccepted")
-    ready = accepted[1] == "True" and outcome.result is not None and not broken
-    reason = "Ready" if ready else (accepted[2] if faults else routed[2] if broken else "NoPlan")
+    reason = accepted[2] if faults else routed[2] if broken else no_plan or "Ready"
+    ready = reason == "Ready"
     verdicts = [
         ("Ready", "True" if ready else "False", reason, text or routed[3]),
         accepted,

@@ -39,6 +39,8 @@ class Mirror:
         self.changed = asyncio.Event()
         """Something a plan depends on has changed."""
         self.health_changed = asyncio.Event()
+        self.relist_wanted = asyncio.Event()
+        """Watching had a gap: something may have vanished unseen."""
         self.synced = False
         """Whether every kind was listed once."""
         self._bodies: dict[str, dict[Place, Body]] = {resource.kind: {} for resource in WATCHED}

@@ -82,6 +82,8 @@ async def probe(**_: Any) -> str:
 async def on_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - Kopf's name
     """Take over what changed."""
     mirror = running.parts.mirror
+    if type is None and mirror.synced:
+        mirror.relist_wanted.set()  # Kopf has listed anew: what was deleted in the gap it does not say
     if type == "DELETED":
         metadata = body["metadata"]
         mirror.drop(str(body["kind"]), (str(metadata.get("namespace") or ""), str(metadata["name"])))

@@ -23,8 +23,9 @@ from green_llm.services.admission import Admission, PolicyRequest, admit, wanted
 logger = logging.getLogger("green_llm.operator")
 DEBOUNCE_SECONDS = 0.05
 LONGEST_WAIT_SECONDS = 2.0
+RELIST_DEBOUNCE_SECONDS = 1.0
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 30.0
-STUCK_SECONDS = 60.0
+STUCK_SECONDS, PLAN_STUCK_SECONDS = 60.0, 900.0
 RENEW_SECONDS = 4.0
 
 
@@ -36,12 +37,15 @@ class Loop:
         self._due: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._plans: dict[str, asyncio.Task[None]] = {}
+        self._begun: dict[str, float] = {}
         self._beat = time.monotonic()
 
     @property
     def healthy(self) -> bool:
-        """Whether the planning loop turns and has seen its first lists."""
-        return self._parts.mirror.synced and time.monotonic() - self._beat < STUCK_SECONDS
+        """Whether the planning loop turns, has seen its first lists, and no interval hangs."""
+        now = time.monotonic()
+        hangs = any(now - self._begun[name] > PLAN_STUCK_SECONDS for name, t in self._plans.items() if not t.done())
+        return self._parts.mirror.synced and now - self._beat < STUCK_SECONDS and not hangs
 
     async def run(self) -> None:
         """Run until cancelled; a loop that fails is started again."""
@@ -59,8 +63,12 @@ class Loop:
         await self._parts.mirror.relist(self._parts.cluster)
 
     async def _relist_forever(self) -> None:
+        wanted = self._parts.mirror.relist_wanted
         while True:
-            await asyncio.sleep(self._parts.settings.relist_seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wanted.wait(), self._parts.settings.relist_seconds)
+                await asyncio.sleep(RELIST_DEBOUNCE_SECONDS)
+            wanted.clear()
             await self._relist()
 
     async def _renew_forever(self) -> None:
@@ -99,7 +107,7 @@ class Loop:
             await deletion.finish(self._parts)
             await reporting.report_rejected(self._parts, admission)
             self._start(admission, dirty=dirty)
-            self._parts.recorder.keep_only(admission.requests)
+            self._parts.recorder.keep_only({name for name in admission.requests if self._parts.lease(name).held})
             soonest = min(self._due.values(), default=time.monotonic() + LONGEST_WAIT_SECONDS)
             wait = min(max(soonest - time.monotonic(), DEBOUNCE_SECONDS), LONGEST_WAIT_SECONDS)
             with contextlib.suppress(TimeoutError):
@@ -130,6 +138,7 @@ class Loop:
             if lease.asked and ((dirty and held) or due):
                 self._due[name] = now + request.policy.period_seconds
                 work = self._plan(request) if held else self._rehearse(request)
+                self._begun[name] = now
                 self._plans[name] = asyncio.create_task(work, name=f"plan {name}")
 
     async def _plan(self, request: PolicyRequest) -> None:

@@ -87,7 +87,8 @@ def admit(
         for demand in _demands_by_age(resources):
             if demand.policy == policy.name:
                 labels = resources.namespace_labels.get(demand.namespace, {})
-                admitted.admit(demand, list(_refusals(policy, demand, labels)), (before or {}).get(demand.key))
+                refused = list(_refusals(policy, demand, labels, resources.sources))
+                admitted.admit(demand, refused, (before or {}).get(demand.key))
         for last in _unparsed(policy, resources, before or {}):
             admitted.admit(*last)
         skipped = (*site_problems, *admitted.problems)
@@ -242,7 +243,9 @@ def _unparsed(
                 yield demand, faults, demand
 
 
-def _refusals(policy: Policy, demand: Demand, namespace_labels: Mapping[str, str]) -> Iterator[Problem]:
+def _refusals(
+    policy: Policy, demand: Demand, namespace_labels: Mapping[str, str], sources: Mapping[str, Source]
+) -> Iterator[Problem]:
     """Reasons to refuse a whole demand."""
     key = ObjectKey(Kind.DEMAND, demand.namespace, demand.name)
     if policy.allowed_namespaces is None or not policy.allowed_namespaces.matches(namespace_labels):
@@ -262,7 +265,29 @@ def _refusals(policy: Policy, demand: Demand, namespace_labels: Mapping[str, str
                 f'GreenPolicy {policy.name} has no area "{area.name}" (known: {known}); correct the name or add it there',
                 "AreaNotFound",
             )
+    yield from _foreign_sources(demand, key, namespace_labels, sources)
     yield from _claims_too_much(policy, demand, key)
+
+
+def _foreign_sources(
+    demand: Demand, key: ObjectKey, namespace_labels: Mapping[str, str], sources: Mapping[str, Source]
+) -> Iterator[Problem]:
+    """Sources that a demand names and may not use."""
+    for index, area in enumerate(demand.areas):
+        for number, entry in enumerate(area.entries):
+            if entry.source is None:
+                continue
+            where, source = f"spec.areas[{index}].demand[{number}].source", sources.get(entry.source.source)
+            if source is None:
+                known = ", ".join(sorted(sources)) or "none"
+                message = f'there is no SignalSource "{entry.source.source}" (known: {known}); correct the name'
+                yield Problem(key, f"{where}.name", message, "SourceNotFound")
+            elif source.allowed_namespaces is None or not source.allowed_namespaces.matches(namespace_labels):
+                message = (
+                    f'SignalSource {source.name} does not admit the namespace "{demand.namespace}"; '
+                    "ask its owner to select it in spec.allowedNamespaces"
+                )
+                yield Problem(key, f"{where}.name", message, "SourceNotAllowed")
 
 
 def _claims_too_much(policy: Policy, demand: Demand, key: ObjectKey) -> Iterator[Problem]:
