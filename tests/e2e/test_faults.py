@@ -62,12 +62,11 @@ def test_weights_are_those_that_solve_gives(cluster: ControlPlane, operator: Ope
     document = asyncio.run(instance_of([*FLEET[:1], small, *FLEET[2:], unrouted]))
     path = tmp_path / "instance.json"
     path.write_text(json.dumps(document))
-    ran = subprocess.run(
-        [sys.executable, "-m", "green_llm", "solve", str(path), "--json", "--objectives", "cost,delay", "--tolerance", "0"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    solved = json.loads(ran.stdout)
-    shares = {name: solved["plan"]["shares"][0][j][0][0] for j, name in enumerate(document["sites"])}
+    plan = tmp_path / "plan.json"
+    command = ["solve", path, "--plan", plan, "--objectives", "cost,delay", "--tolerance", "0"]
+    subprocess.run([sys.executable, "-m", "green_llm", *map(str, command)], check=True, capture_output=True)
+    found = json.loads(plan.read_text())["shares"]
+    shares = {name: found[0][j][0][0] for j, name in enumerate(document["sites"])}
     assert shares["cheap"] == pytest.approx(0.37)
     cluster.apply(small, route(), demand())
     until(lambda: weights(cluster) == to_weights(shares, 1000), 40, str(to_weights(shares, 1000)), operator)

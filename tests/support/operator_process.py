@@ -32,7 +32,6 @@ class Operator:
             "GREEN_LLM_HEALTH_PORT": str(self.health),
             "GREEN_LLM_METRICS_PORT": str(self.metrics),
             "GREEN_LLM_DECISION_LOG": "true",
-            "PYTHONASYNCIODEBUG": "0",
             "PYTHONWARNINGS": "ignore",
         }
         with self.log.open("ab") as log:

@@ -67,7 +67,9 @@ class Mirror:
         known = self._bodies[kind].get(place)
         if known is not None and _version(known) >= _version(body) and _uid(known) == _uid(body):
             return
-        self._bodies[kind][place] = dict(body)
+        # Who manages which field is half of a large object, and nothing here asks.
+        metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+        self._bodies[kind][place] = {**body, "metadata": metadata}
         if not ours and (known is None or essence(known) != essence(body)):
             self._announce(kind)
 

@@ -36,6 +36,8 @@ class Loop:
         self._parts = parts
         self._due: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._again: set[str] = set()
+        """Policies for which something has changed since their running interval began."""
         self._plans: dict[str, asyncio.Task[None]] = {}
         self._begun: dict[str, float] = {}
         self._beat = time.monotonic()
@@ -44,7 +46,7 @@ class Loop:
     def healthy(self) -> bool:
         """Whether the planning loop turns, has seen its first lists, and no interval hangs."""
         now = time.monotonic()
-        hangs = any(now - self._begun[name] > PLAN_STUCK_SECONDS for name, t in self._plans.items() if not t.done())
+        hangs = any(now - begun > PLAN_STUCK_SECONDS for name, begun in self._begun.items() if self._running(name))
         return self._parts.mirror.synced and now - self._beat < STUCK_SECONDS and not hangs
 
     async def run(self) -> None:
@@ -103,16 +105,32 @@ class Loop:
             self._beat = time.monotonic()
             dirty = mirror.changed.is_set()
             mirror.changed.clear()
-            admission = await self._admission()
-            await deletion.finish(self._parts)
-            await reporting.report_rejected(self._parts, admission)
-            self._start(admission, dirty=dirty)
-            self._parts.recorder.keep_only({name for name in admission.requests if self._parts.lease(name).held})
-            soonest = min(self._due.values(), default=time.monotonic() + LONGEST_WAIT_SECONDS)
-            wait = min(max(soonest - time.monotonic(), DEBOUNCE_SECONDS), LONGEST_WAIT_SECONDS)
+            if dirty or self._soonest() <= self._beat:
+                await self._pass(dirty=dirty)
+            wait = min(max(self._soonest() - time.monotonic(), DEBOUNCE_SECONDS), LONGEST_WAIT_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(mirror.changed.wait(), wait)
                 await asyncio.sleep(DEBOUNCE_SECONDS)
+
+    def _soonest(self) -> float:
+        """When the next policy is due whose last interval has ended."""
+        return min((due for name, due in self._due.items() if not self._running(name)), default=float("inf"))
+
+    def _running(self, name: str) -> bool:
+        task = self._plans.get(name)
+        return task is not None and not task.done()
+
+    async def _pass(self, *, dirty: bool) -> None:
+        """Look at everything there is; where that fails, again."""
+        try:
+            admission = await self._admission()
+            await deletion.finish(self._parts)
+            await reporting.report_rejected(self._parts, admission)
+        except Exception:
+            self._parts.mirror.changed.set()
+            raise
+        self._start(admission, dirty=dirty)
+        self._parts.recorder.keep_only({name for name in admission.requests if self._parts.lease(name).held})
 
     async def _admission(self) -> Admission:
         """Who takes part now; recordings that sources name are read on the way."""
@@ -128,18 +146,23 @@ class Loop:
         now = time.monotonic()
         self._due = {name: due for name, due in self._due.items() if name in admission.requests}
         for name, request in admission.requests.items():
-            task = self._plans.get(name)
-            if task is not None and not task.done():
+            if self._running(name):
                 if dirty:
-                    self._due[name] = now  # planned again as soon as this one is done
+                    self._again.add(name)
                 continue
             due, lease = self._due.get(name, now) <= now, self._parts.lease(name)
             held = lease.held
             if lease.asked and ((dirty and held) or due):
                 self._due[name] = now + request.policy.period_seconds
-                work = self._plan(request) if held else self._rehearse(request)
                 self._begun[name] = now
-                self._plans[name] = asyncio.create_task(work, name=f"plan {name}")
+                self._plans[name] = asyncio.create_task(self._interval(request, held=held), name=f"plan {name}")
+
+    async def _interval(self, request: PolicyRequest, *, held: bool) -> None:
+        """One interval; what has changed meanwhile is planned next."""
+        await (self._plan(request) if held else self._rehearse(request))
+        if request.policy.name in self._again:
+            self._again.discard(request.policy.name)
+            self._parts.mirror.changed.set()
 
     async def _plan(self, request: PolicyRequest) -> None:
         """One interval of one policy."""
@@ -180,7 +203,7 @@ class Loop:
         except GreenLLMError as error:
             logger.warning("policy %s: rehearsal: %s", name, error)
         if parts.lease(name).held:
-            parts.mirror.changed.set()
+            self._again.add(name)
 
     def _retry(self, name: str) -> float:
         """Plan again soon, and each time later; in how many seconds."""

@@ -57,3 +57,4 @@ async def _write(parts: ClusterParts, key: ObjectKey, content: status.Status, no
         await parts.statuses.write(key, content, now)
     except StoreError as error:
         logger.warning("%s", error)
+        parts.mirror.changed.set()  # said again at the next pass
