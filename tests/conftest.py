@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from support.cluster_fixtures import cluster, operator, plane
+
+__all__ = ["cluster", "operator", "plane"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-golden", action="store_true", help="Rewrite golden files instead of comparing.")

@@ -56,5 +56,5 @@ def test_every_rule_belongs_to_a_model_that_is_there() -> None:
 
 
 def test_the_files_parse() -> None:
-    for path in ROOT.iterdir():
-        assert yaml.safe_load(path.read_text())["kind"] == "CustomResourceDefinition"
+    kinds = [yaml.safe_load(path.read_text())["kind"] for path in sorted(ROOT.iterdir())]
+    assert sorted(kinds) == ["CustomResourceDefinition"] * len(Kind) + ["Kustomization"]

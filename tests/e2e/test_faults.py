@@ -156,15 +156,25 @@ def test_the_definitions_can_be_deleted(cluster: ControlPlane, operator: Operato
     cluster.apply(route(near=700, cheap=300), demand())
     until(lambda: weights(cluster)["cheap"] == 1000, 40, "planned weights", operator)
     try:
-        cluster.kubectl("delete", "-f", ROOT / "crds", "--timeout=60s")
+        cluster.kubectl("delete", "-k", ROOT / "crds", "--timeout=60s")
         assert weights(cluster) == {"near": 700, "cheap": 300}
     finally:
         until(lambda: not cluster.kubectl("get", "crd", "-o", "name").count("greenllm.dev"), 30, "gone")
-        cluster.kubectl("apply", "--server-side", "-f", ROOT / "crds")
+        cluster.kubectl("apply", "--server-side", "-k", ROOT / "crds")
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     until(lambda: not cluster.kubectl("apply", "-f", "-", text=json.dumps(FLEET[0]), check=False).count("error"), 20)
     cluster.apply(*FLEET, demand())
     until(lambda: weights(cluster)["cheap"] == 1000, 60, "planned again", operator)
+
+
+def test_the_manifests_install_and_pass_the_restricted_level(cluster: ControlPlane) -> None:
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", ROOT / "deploy" / "base")
+    try:
+        until(lambda: cluster.get("pods", "-n", NAMESPACE)["items"], 30, "a pod is admitted")
+        events = cluster.kubectl("get", "events", "-n", NAMESPACE, "-o", "yaml")
+        assert "violates PodSecurity" not in events
+    finally:
+        cluster.kubectl("delete", "deployment", "green-llm", "-n", NAMESPACE, "--wait=false")
 
 
 # Attacks: each from a namespace with the rights of its owner, none with more.

@@ -226,8 +226,8 @@ def test_a_restart_counts_nothing_twice(cluster: ControlPlane, operator: Operato
 
         before, begun = charged(), time.monotonic()
         until(lambda: charged() > before, 60, "charged on", again)
-        # 1 L an hour: what was charged is no more than the time that has passed since, and what the first one left over.
-        assert charged() * 3600 <= time.monotonic() - begun + 120
+        # 1 L an hour: what was charged since is no more than the time that has passed, and a period of the first one.
+        assert (charged() - before) * 3600 <= time.monotonic() - begun + 10 + 2
         found = json.loads(cluster.get("configmap", "green-llm-ledger-default", "-n", NAMESPACE)["data"]["ledger.json"])
         assert found["uncharged_seconds"] == 0
     finally:
@@ -302,7 +302,11 @@ def test_a_namespace_can_be_deleted(cluster: ControlPlane, operator: Operator) -
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "brief", "labels": labels}})
     cluster.apply(route(namespace="brief"), demand(namespace="brief"))
     until(lambda: weights(cluster, namespace="brief")["cheap"] == 1000, 40, "planned weights", operator)
-    cluster.kubectl("delete", "namespace", "brief", "--timeout=60s")
+    cluster.kubectl("delete", "namespace", "brief", "--wait=false")
+    # The namespace itself goes when its controller looks again; nothing of ours may hold it up.
+    until(
+        lambda: "assistant" not in cluster.kubectl("get", "idem", "-n", "brief", check=False), 120, "let go", operator
+    )
     assert operator.healthy()
 
 
@@ -318,7 +322,7 @@ def test_injected_errors_delay_and_stop_nothing(cluster: ControlPlane, status: i
         left[method] -= 1
         return status
 
-    proxy = FaultProxy(cluster.port, cluster.root, fault)
+    proxy = FaultProxy(cluster.proxy_target(), cluster.root, fault)
     replica = Operator(cluster, 3, proxy.url)
     try:
         cluster.apply(route(), demand())

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
+from pathlib import Path
 from typing import Any
+
+import pytest
+import yaml
 
 from support.cluster_objects import NS, condition, demand, policy, route, site, source, weights
 from support.control_plane import ControlPlane, module_folder
@@ -264,6 +269,29 @@ def test_a_demand_that_is_refused_later_keeps_its_traffic(cluster: ControlPlane,
         assert cluster.get("greenpol", "default")["status"]["perHour"]["cost"] == "0.05"
     finally:
         again.stop()
+
+
+def test_an_upgrade_of_the_chart_that_made_the_route(cluster: ControlPlane, operator: Operator, tmp_path: Path) -> None:
+    """Its owner upgrades it with Helm: what is new comes, the weights return, and the ramp goes on from where it was."""
+    helm = cluster.programs / "helm"
+    if not helm.exists():
+        pytest.skip("no helm here: run `just e2e-tools`")
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: llm\nversion: 1.0.0\n")
+    template = yaml.safe_dump(route()).replace("kept", "{{ .Values.header }}")
+    (tmp_path / "templates" / "route.yaml").write_text(template)
+
+    def upgrade(header: str) -> None:
+        command = [helm, "--kubeconfig", cluster.kubeconfig, "upgrade", "--install", "llm", tmp_path, "-n", NS]
+        subprocess.run([*map(str, command), "--set", f"header={header}"], check=True, capture_output=True)
+
+    upgrade("one")
+    cluster.apply(policy(guardrails={"maxShiftPercent": 30}, periodSeconds=3600), demand())
+    until(lambda: weights(cluster)["cheap"] == 300, 40, "the first step", operator)
+    upgrade("two")
+    until(lambda: weights(cluster)["cheap"] >= 300, 10, "reasserted", operator)
+    filters = cluster.get("httproute", "iowa", "-n", NS)["spec"]["rules"][0]["filters"]
+    assert filters[0]["requestHeaderModifier"]["set"][0]["value"] == "two"
 
 
 def test_a_draining_site_is_left_by_the_ramp_of_the_policy(cluster: ControlPlane, operator: Operator) -> None:

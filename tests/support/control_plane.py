@@ -17,11 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 TOKEN = "e2e-admin"  # noqa: S105 - of a throw-away API server on this machine
 PROGRAMS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager")
-HOW = "run `just e2e-tools`, or set KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver and kubectl"
+HOW = (
+    "run `just e2e-tools`, or set KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver and kubectl, or "
+    "GREEN_LLM_E2E_CONTEXT to the context of a cluster for tests"
+)
 AUDIT_POLICY = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n"
 
 
@@ -117,27 +121,32 @@ class ControlPlane:
             for line in self.audit_log.read_text().splitlines():
                 yield json.loads(line)
 
+    def proxy_target(self) -> int:
+        """The port that a proxy may stand before."""
+        return self.port
+
     def write_kubeconfig(self, name: str, token: str, server: str | None = None) -> Path:
+        return self._kubeconfig(name, token, {"server": server or self.url, "insecure-skip-tls-verify": True})
+
+    def _kubeconfig(self, name: str, token: str, cluster: Any) -> Path:
         path = self.root / f"{name}.kubeconfig"
-        path.write_text(
-            yaml.safe_dump(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "current-context": "e2e",
-                    "clusters": [
-                        {"name": "e2e", "cluster": {"server": server or self.url, "insecure-skip-tls-verify": True}}
-                    ],
-                    "users": [{"name": name, "user": {"token": token}}],
-                    "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": name}}],
-                }
-            )
-        )
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "e2e",
+            "clusters": [{"name": "e2e", "cluster": cluster}],
+            "users": [{"name": name, "user": {"token": token}}],
+            "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": name}}],
+        }
+        path.write_text(yaml.safe_dump(document))
         return path
+
+    def _kubectl(self) -> list[str]:
+        return [str(self.programs / "kubectl"), "--kubeconfig", str(self.kubeconfig)]
 
     def kubectl(self, *arguments: object, text: str | None = None, check: bool = True) -> str:
         """Run kubectl as admin; its stdout (and stderr where it may fail)."""
-        command = [str(self.programs / "kubectl"), "--kubeconfig", str(self.kubeconfig), *map(str, arguments)]
+        command = [*self._kubectl(), *map(str, arguments)]
         ran = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         if check and ran.returncode:
             raise RuntimeError(f"kubectl {' '.join(map(str, arguments))}: {ran.stderr}")
@@ -183,3 +192,43 @@ class ControlPlane:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+
+class NamedCluster(ControlPlane):
+    """A cluster that is there already, by the name of its context. What is not ours to stop or to read is skipped."""
+
+    def __init__(self, context: str) -> None:
+        super().__init__(Path())
+        self.context = context
+
+    def start(self) -> None:
+        view = json.loads(self.kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json"))
+        self.cluster = view["clusters"][0]["cluster"]
+
+    def start_api_server(self) -> None:
+        pytest.skip("needs an API server of its own")
+
+    def stop_program(self, name: str) -> None:
+        pytest.skip(f"needs a {name} of its own")
+
+    def stop(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def audit(self) -> Iterator[dict[str, Any]]:
+        pytest.skip("needs the audit log of an API server of its own")
+
+    def proxy_target(self) -> int:
+        pytest.skip("needs an API server of its own behind the proxy")
+
+    def create_all(self, plural: str, namespace: str, documents: Iterable[Any]) -> None:
+        del plural, namespace
+        found = list(documents)
+        for start in range(0, len(found), 100):
+            self.apply(*found[start : start + 100], server_side=True)
+
+    def write_kubeconfig(self, name: str, token: str, server: str | None = None) -> Path:
+        del server
+        return self._kubeconfig(name, token, self.cluster)
+
+    def _kubectl(self) -> list[str]:
+        return ["kubectl", "--context", self.context]

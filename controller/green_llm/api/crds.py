@@ -198,11 +198,12 @@ def definition(kind: Kind) -> Schema:
 
 
 def manifests() -> dict[str, str]:
-    """Every CRD as YAML text, by file name."""
+    """Every CRD as YAML text, by file name, and what makes the directory one for ``kubectl apply -k``."""
+    found = {f"{entry.plural}.yaml": definition(kind) for kind, entry in DEFINITIONS.items()}
+    together = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": list(found)}
     return {
-        f"{entry.plural}.yaml": HEADER
-        + yaml.safe_dump(definition(kind), sort_keys=False, width=120, allow_unicode=True)
-        for kind, entry in DEFINITIONS.items()
+        name: HEADER + yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)
+        for name, document in (found | {"kustomization.yaml": together}).items()
     }
 
 

@@ -1,4 +1,4 @@
-"""The control plane that all e2e tests share."""
+"""Fixtures of tests on a real API server: the control plane is shared by all of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.cluster_objects import FLEET, NS
-from support.control_plane import HOW, ControlPlane, assets, module_folder
+from support.control_plane import HOW, ControlPlane, NamedCluster, assets, module_folder
 from support.operator_process import NAMESPACE, Operator
 
 ROOT = Path(__file__).parents[2]
@@ -18,16 +18,19 @@ GATEWAY_API = "sigs.k8s.io/gateway-api@v1.6.3"
 
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
-    programs = assets()
-    if programs is None and os.environ.get("GREEN_LLM_E2E_REQUIRED"):
+    context, programs = os.environ.get("GREEN_LLM_E2E_CONTEXT"), assets()
+    if context:
+        found: ControlPlane = NamedCluster(context)
+    elif programs is not None:
+        found = ControlPlane(programs)
+    elif os.environ.get("GREEN_LLM_E2E_REQUIRED"):
         pytest.fail(f"no control plane, and it is required: {HOW}")
-    if programs is None:
+    else:
         pytest.skip(f"no control plane: {HOW}")
-    found = ControlPlane(programs)
     try:
         found.start()
         found.kubectl("apply", "--server-side", "-f", module_folder(GATEWAY_API) / "config" / "crd" / "standard")
-        found.kubectl("apply", "--server-side", "-f", ROOT / "crds")
+        found.kubectl("apply", "--server-side", "-k", ROOT / "crds")
         found.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         yield found
     finally:
@@ -53,9 +56,7 @@ def cluster(plane: ControlPlane) -> Iterator[ControlPlane]:
     for kind in ("idem", "httproutes", "endpointslices"):
         plane.kubectl("delete", kind, "--all", "-n", NS, "--wait=false", check=False)
     plane.kubectl("delete", "isite,greenpol,sigsrc", "--all", check=False)
-    plane.kubectl(
-        "delete", "configmaps,leases", "-l", "!kubernetes.io/metadata.name", "-n", NAMESPACE, "--all", check=False
-    )
+    plane.kubectl("delete", "configmaps,leases", "--all", "-n", NAMESPACE)
 
 
 @pytest.fixture
