@@ -18,7 +18,7 @@ from support.operator_process import Operator, until
 pytestmark = pytest.mark.benchmark
 NINE = Path(__file__).parents[2] / "examples" / "us-nine-sites"
 ROUNDS = 12
-UNITS = {"electricityPrice": "USD/MWh", "carbonIntensity": "g/kWh", "solarOutput": "1", "windOutput": "1"}
+UNITS = {"electricityPrice": "USD/MWh", "carbonIntensity": "g/kWh", "solarOutput": "kW/kW", "windOutput": "kW/kW"}
 VALUES = {"electricityPrice": 40.0, "carbonIntensity": 350.0, "solarOutput": 0.2, "windOutput": 0.3}
 
 

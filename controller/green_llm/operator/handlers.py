@@ -38,7 +38,7 @@ class _Running:
 running = _Running()
 
 
-@kopf.on.startup()
+@kopf.on.startup(errors=kopf.ErrorsMode.PERMANENT)
 async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
     """Configure Kopf, log in, start the loops."""
     settings.posting.enabled = False
