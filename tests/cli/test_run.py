@@ -302,7 +302,7 @@ def test_a_taken_port_is_one_message(three: Path) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
     running.stop()
     assert ran.returncode == 2
-    assert f"--metrics-port {port}: cannot be served" in ran.err
+    assert f"--metrics-port {port}: cannot be served" in ran.stderr
 
 
 def test_an_operator_without_a_cluster_says_so(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -179,8 +179,8 @@ def test_two_replicas_have_one_writer_and_take_over(cluster: ControlPlane, opera
     other = Operator(cluster, 1)
     try:
         until(other.healthy, 30, "the second replica is up", other)
-        until(lambda: "in_force_cost_paid_total{" in operator.scrape(), 10, "the holder exports totals", operator)
-        assert "in_force_cost_paid_total{" not in other.scrape(), "and nobody else: they would be counted twice"
+        until(lambda: "in_force_cost_per_hour{" in operator.scrape(), 10, "the holder exports", operator)
+        assert "in_force_cost_per_hour{" not in other.scrape(), "and nobody else: they would be counted twice"
         first = cluster.get("lease", "green-llm-default", "-n", NAMESPACE)["spec"]["holderIdentity"]
         operator.signal(signal.SIGKILL)
         cluster.apply(source("price-near", "20", "USD/MWh"))
