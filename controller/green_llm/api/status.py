@@ -241,7 +241,7 @@ def _demand_status(
     reason = accepted[2] if faults else routed[2] if broken else no_plan or "Ready"
     ready = reason == "Ready"
     verdicts = [
-        ("Ready", "True" if ready else "False", reason, text or routed[3]),
+        ("Ready", "True" if ready else "False", reason, text or ("it does its work" if ready else routed[3])),
         accepted,
         routed,
         ("Degraded", "True", "SitesUnavailable", away) if away else ("Degraded", "False", "AllSitesAvailable", ""),
@@ -301,4 +301,5 @@ def _routes(outcome: Outcome, rows: list[WeightRow]) -> list[Status]:
 def _weight(row: WeightRow) -> Status:
     entry: Status = {"area": row.area, "class": row.query_class, "route": row.route.name, "rule": row.rule}
     entry |= {"site": row.site, "plannedBasisPoints": round(row.planned * 10_000)}
+    entry |= {"heldBy": row.held_by} if row.held_by else {}
     return entry | ({} if row.weight is None else {"weight": row.weight})

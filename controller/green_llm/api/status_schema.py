@@ -97,6 +97,7 @@ STATUS: dict[Kind, Schema] = {
             site=text("Site."),
             plannedBasisPoints=integer("Share by the plan, 1/10000."),
             weight=integer("Weight in force; only once the route was read."),
+            heldBy=text("What keeps the weight from the plan's: Ramp, Deadband, MinWriteInterval, Shadow, and so on."),
         ),
         omittedWeights=integer("How many more there are."),
     ),
