@@ -107,6 +107,7 @@ def test_retain_keeps_the_last_weights(cluster: ControlPlane, operator: Operator
 def test_shadow_writes_nothing(cluster: ControlPlane) -> None:
     cluster.apply(policy(mode="Shadow"), route(near=600, cheap=400), demand())
     before = cluster.get("httproute", "iowa", "-n", NS)["metadata"]["resourceVersion"]
+    start = len(list(cluster.audit()))
     replica = Operator(cluster, 7)
     try:
         until(
@@ -120,6 +121,13 @@ def test_shadow_writes_nothing(cluster: ControlPlane) -> None:
         replica.stop()
     assert cluster.get("httproute", "iowa", "-n", NS)["metadata"]["resourceVersion"] == before
     assert "finalizers" not in cluster.get("idem", "assistant", "-n", NS)["metadata"]
+    written = {
+        (entry["objectRef"]["resource"], entry["objectRef"].get("subresource"))
+        for entry in list(cluster.audit())[start:]
+        if entry["verb"] in ("create", "update", "patch", "delete") and "green-llm" in entry["user"]["username"]
+    }
+    status = {(kind, "status") for kind in ("inferencedemands", "greenpolicies", "inferencesites")}
+    assert written <= {("leases", None), ("configmaps", None), ("events", None)} | status, "nothing else, not once"
     status = cluster.get("greenpol", "default")["status"]
     assert status["perHour"]["cost"] == "0.08", "the user's own weights: 0.6 x 0.1 + 0.4 x 0.05"
 
