@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import socket
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from green_llm.api import status
 from green_llm.demand.profile import ProfileDemand
 from green_llm.domain.amounts import Ledger
 from green_llm.domain.request import CsvSettings, Kind, ObjectKey, Problem, Resources, Source
-from green_llm.errors import StoreError
+from green_llm.domain.services import SERVICES
+from green_llm.errors import SignalError, StoreError
 from green_llm.kube.accepted import AcceptedDemands
 from green_llm.kube.client import Cluster
 from green_llm.kube.kinds import CONFIG_MAPS
@@ -22,6 +26,7 @@ from green_llm.kube.lease import Lease
 from green_llm.kube.ledgers import KubeLedgers
 from green_llm.kube.mirror import Mirror
 from green_llm.kube.routes import KubeRoutes
+from green_llm.kube.secrets import KubeSecrets
 from green_llm.kube.statuses import KubeStatuses
 from green_llm.observability.decisions import log_decision, log_to_stderr
 from green_llm.observability.metrics import Recorder
@@ -31,6 +36,9 @@ from green_llm.services.planning import Planning
 from green_llm.services.ports import LedgerStore
 from green_llm.settings import Settings
 from green_llm.signals.collect import Collector
+from green_llm.signals.http import HttpClient
+from green_llm.signals.live import LiveHub
+from green_llm.signals.registry import FEEDS
 from green_llm.signals.span import common_span
 from green_llm.store.directory import DirectoryStore, Loaded
 
@@ -80,11 +88,31 @@ class Reading:
         return self.admission.requests
 
 
+def allowed_hosts(settings: Settings) -> frozenset[str]:
+    """The services' own hosts, and those the settings name."""
+    named = {host.strip() for host in settings.signal_hosts.split(",")} - {""}
+    return frozenset({urlsplit(service.base_url).netloc for service in SERVICES.values()} | named)
+
+
+async def environment_secret(name: str, key: str) -> str:
+    """A secret of a directory run: from the environment, so that none is in a file beside the resources.
+
+    Raises:
+        SignalError: it is not set.
+    """
+    variable = "GREEN_LLM_SECRET_" + re.sub("[^A-Z0-9]", "_", f"{name}_{key}".upper())
+    if variable not in os.environ:
+        raise SignalError(f"there is no Secret {name} with the key {key} here; set {variable}")
+    return os.environ[variable]
+
+
 class EmbeddedRun:
     """Green-LLM on a directory of YAML files."""
 
-    def __init__(self, root: Path, settings: Settings, *, replay: bool = False) -> None:
-        """``replay`` keeps ledgers in memory.
+    def __init__(
+        self, root: Path, settings: Settings, *, replay: bool = False, first_wait_seconds: float = 0.0
+    ) -> None:
+        """``replay`` keeps ledgers in memory; live signals are waited for ``first_wait_seconds`` at first.
 
         Raises:
             StoreError: ``root`` is no directory.
@@ -94,10 +122,23 @@ class EmbeddedRun:
             log_to_stderr()
         self.recorder = Recorder(route_matrix=settings.route_matrix)
         ledgers: LedgerStore = MemoryLedgers() if replay else DirectoryLedgers(self.store)
-        collector = Collector(self.store.read_text)
+        self._signals_changed = False
+        self.hub = LiveHub(
+            HttpClient(allowed_hosts(settings)), FEEDS, environment_secret, first_wait_seconds=first_wait_seconds,
+            changed=self._note_signals,
+        )  # fmt: skip
+        collector = Collector(self.store.read_text, self.hub)
         self._planning = Planning(
             collector, ProfileDemand(), self.store, ledgers, time_limit_s=settings.solver_time_limit_seconds
         )
+
+    def changed(self) -> bool:
+        """Whether a file was edited or a live signal has moved since the last look."""
+        moved, self._signals_changed = self._signals_changed, False
+        return self.store.changed() or moved
+
+    def _note_signals(self) -> None:
+        self._signals_changed = True
 
     async def read(self) -> Reading:
         """Read the directory and say who takes part."""
@@ -189,6 +230,7 @@ class ClusterParts:
     recorder: Recorder
     texts: ConfigMapTexts
     accepted: AcceptedDemands
+    hub: LiveHub
     identity: str
     leases: dict[str, Lease] = field(default_factory=dict)
     """By policy; of the empty name: of what belongs to no policy."""
@@ -214,8 +256,19 @@ def cluster_parts(settings: Settings) -> ClusterParts:
     parts: ClusterParts
     routes = KubeRoutes(cluster, mirror, lambda policy: parts.lease(policy).held)
     ledgers = KubeLedgers(cluster, settings.namespace)
+    hub = LiveHub(
+        HttpClient(allowed_hosts(settings)),
+        FEEDS,
+        KubeSecrets(cluster, settings.namespace).read,
+        changed=mirror.changed.set,
+        enabled=lambda: any(lease.held for lease in parts.leases.values()),
+    )
     planning = Planning(
-        Collector(texts.read_text), ProfileDemand(), routes, ledgers, time_limit_s=settings.solver_time_limit_seconds
+        Collector(texts.read_text, hub),
+        ProfileDemand(),
+        routes,
+        ledgers,
+        time_limit_s=settings.solver_time_limit_seconds,
     )
     parts = ClusterParts(
         settings=settings,
@@ -227,6 +280,7 @@ def cluster_parts(settings: Settings) -> ClusterParts:
         recorder=Recorder(route_matrix=settings.route_matrix),
         texts=texts,
         accepted=AcceptedDemands(cluster, settings.namespace),
+        hub=hub,
         identity=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
     )
     return parts

@@ -19,4 +19,9 @@ class Settings(BaseSettings):
     health_port: int = Field(8080, ge=0, le=65535, description="Port of /healthz.")
     metrics_port: int = Field(9464, ge=0, le=65535, description="Port of /metrics of the operator.")
     relist_seconds: float = Field(300.0, gt=0, description="How often the mirror is compared with fresh lists, s.")
+    signal_hosts: str = Field(
+        "",
+        description="Hosts that live signals may come from besides the services' own, with commas between them; with a "
+        "port where it is not the scheme's own.",
+    )
     poll_seconds: float = Field(0.2, gt=0, description="How often a directory is looked at for edits, s.")

@@ -18,6 +18,7 @@ from green_llm.api.parse import GROUP, VERSION
 from green_llm.api.status_schema import STATUS
 from green_llm.api.v1alpha1 import DemandSpec, PolicySpec, SiteSpec, SourceSpec
 from green_llm.domain.request import Kind
+from green_llm.domain.services import SERVICES
 
 Schema = dict[str, Any]
 HEADER = "# Made from green_llm.api by `just crds`; do not edit.\n"
@@ -84,6 +85,8 @@ _KNOWN_RESOURCES = (
     "self.performance.all(p, !has(p.resourceSecondsPerThousandTokens) || p.resourceSecondsPerThousandTokens.all(r, "
     "has(self.capacity) && self.capacity.exists(c, c.name == r.name)))"
 )
+_LOCAL = ["Static", "Tariff", "Csv", "Persistence"]
+_KEYED = sorted(service.name for service in SERVICES.values() if service.needs and not service.works_without)
 _KNOWN_GROUP = (
     "self.group == (self.kind == 'VirtualService' ? 'networking.istio.io' : self.kind == 'ConfigMap' ? '' : "
     "'gateway.networking.k8s.io')"
@@ -132,11 +135,14 @@ RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("size(self.queriesPerHour) == 24 || size(self.queriesPerHour) == 168",
          "queriesPerHour: must have 24 or 168 values"),
     ),
-    "SourceSpec": tuple(
-        (f"has(self.{name.lower()}) == (self.provider == '{name}')" if name != "Persistence" else
-         "!has(self.persistence) || self.provider == 'Persistence'",
-         f"{name.lower()}: give it with provider {name}, and with no other")
-        for name in ("Static", "Tariff", "Csv", "Persistence")
+    "SourceSpec": (
+        *((f"has(self.{name.lower()}) == (self.provider == '{name}')" if name != "Persistence" else
+           "!has(self.persistence) || self.provider == 'Persistence'",
+           f"{name.lower()}: give it with provider {name}, and with no other") for name in _LOCAL),
+        (f"!(self.provider in {_LOCAL}) || !(has(self.secretRef) || has(self.baseUrl) || has(self.pollPeriodSeconds))",
+         "secretRef, baseUrl, pollPeriodSeconds: are for live services; remove them"),
+        (f"!(self.provider in {_KEYED}) || has(self.secretRef)",
+         "secretRef: this service needs a key; name the Secret that holds it"),
     ),
     "CsvSpec": (
         ("has(self.file) != has(self.configMapRef)", "give file or configMapRef, exactly one of the two"),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from green_llm.services.outcome import Outcome
 
 DEFAULT_METRICS_PORT = 9464
+FIRST_SIGNALS_SECONDS = 15.0
+"""How long ``--once`` waits for live signals."""
 
 
 def run(
@@ -54,7 +56,8 @@ def run(
 
     try:
         settings = Settings()
-        embedded = EmbeddedRun(directory, settings, replay=replay is not None)
+        wait = FIRST_SIGNALS_SECONDS if once else 0.0
+        embedded = EmbeddedRun(directory, settings, replay=replay is not None, first_wait_seconds=wait)
     except StoreError as error:
         raise InvalidInputError(str(error)) from error
     begin = _moment(start, "--start")
@@ -105,7 +108,7 @@ async def _forever(embedded: EmbeddedRun, interval: float | None, poll_seconds: 
     _warn(reading)
     while not stop.is_set():
         now = datetime.now(UTC)
-        if embedded.store.changed():
+        if embedded.changed():
             reading, due = await embedded.read(), {}
             _warn(reading)
         ready = [request for name, request in reading.requests.items() if due.get(name, now) <= now]
@@ -141,7 +144,7 @@ async def _replay(
     last: dict[str, Outcome] = {}
     while now < end and not stop.is_set():
         begun = asyncio.get_running_loop().time()
-        if embedded.store.changed():
+        if embedded.changed():
             reading = await embedded.read()
             _warn(reading)
         outcomes = await _all(embedded, reading, now)

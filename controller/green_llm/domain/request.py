@@ -219,7 +219,20 @@ class PersistenceSettings:
     """1 (yesterday) or 7 (last week)."""
 
 
-ProviderSettings = StaticSettings | TariffSettings | CsvSettings | PersistenceSettings
+@dataclass(frozen=True)
+class LiveSettings:
+    """A service that is asked over the network."""
+
+    service: str
+    """Its name in ``domain.services.SERVICES``."""
+    base_url: str
+    poll_seconds: float
+    timeout_seconds: float = 10.0
+    secret: tuple[str, str] | None = None
+    """Name and key of the Secret, in the operator's namespace."""
+
+
+ProviderSettings = StaticSettings | TariffSettings | CsvSettings | PersistenceSettings | LiveSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +246,8 @@ class Source:
     allowed_namespaces: Selector | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     """Regular expression each parameter must match in full, by parameter."""
+    optional_params: Mapping[str, str] = field(default_factory=dict)
+    """The same of those that may be left out."""
     accounting: CarbonAccounting | None = None
 
 

@@ -115,6 +115,18 @@ class SignalRef:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a site is, and how its first installation of the kind that is asked for stands."""
+
+    latitude: float
+    longitude: float
+    tilt_degrees: float = 25.0
+    azimuth_degrees: float = 180.0
+    """Clockwise from north."""
+    hub_height_m: float = 100.0
+
+
+@dataclass(frozen=True)
 class SignalQuery:
     """What a provider is asked for: values of one kind over ``[start, end)`` as known at ``now``."""
 
@@ -129,3 +141,5 @@ class SignalQuery:
     """IANA name of the site's time zone."""
     exchange_rates: Mapping[str, float] = field(default_factory=dict)
     """What one unit of another currency is worth in that of ``unit``, as the policy says."""
+    place: Place | None = None
+    """For what depends on where a site's installation stands."""

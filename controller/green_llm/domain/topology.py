@@ -61,6 +61,10 @@ class Renewable:
 
     type: RenewableType
     capacity_kw: float
+    tilt_degrees: float = 25.0
+    azimuth_degrees: float = 180.0
+    """Direction that panels face, clockwise from north."""
+    hub_height_m: float = 100.0
     certificates_sold: bool = False
     """Sold certificates take the renewable claim away: the energy counts with the grid's carbon intensity."""
 

@@ -60,6 +60,7 @@ class Loop:
                 task.cancel()
             await asyncio.gather(*self._plans.values(), return_exceptions=True)
             await asyncio.gather(*(lease.release() for lease in self._parts.leases.values()))
+            await self._parts.hub.close()
 
     async def _relist(self) -> None:
         await self._parts.mirror.relist(self._parts.cluster)

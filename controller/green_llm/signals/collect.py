@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from green_llm.domain.request import PersistenceSettings, Policy, Source
+from green_llm.domain.request import LiveSettings, PersistenceSettings, Policy, Source
 from green_llm.domain.series import (
+    Place,
     Point,
     Series,
     SignalBook,
@@ -19,10 +20,12 @@ from green_llm.domain.series import (
     SignalRef,
     SlotValue,
 )
+from green_llm.domain.services import SERVICES
 from green_llm.domain.time import Slots
 from green_llm.domain.topology import Site
 from green_llm.errors import GreenLLMError, SignalError
 from green_llm.services.ports import SignalProvider
+from green_llm.signals.live import LiveHub
 from green_llm.signals.providers.csv import ReadText
 from green_llm.signals.registry import provider_of
 from green_llm.signals.resample import to_slots
@@ -38,7 +41,7 @@ PLAUSIBLE = {
 }
 """In the kind's unit. Outside, a value is taken for an error of the source and not used."""
 
-FetchKey = tuple[str, SignalKind, tuple[tuple[str, str], ...], str, datetime, datetime]
+FetchKey = tuple[str, SignalKind, tuple[tuple[str, str], ...], str, Place | None, datetime, datetime]
 
 
 @dataclass
@@ -55,8 +58,9 @@ class _Round:
 class Collector:
     """Implements ``services.ports.SignalCollector``. Providers live as long as their source's configuration."""
 
-    def __init__(self, read_text: ReadText) -> None:
-        self._read_text = read_text
+    def __init__(self, read_text: ReadText, hub: LiveHub | None = None) -> None:
+        """``hub`` asks live services; without one they cannot be used."""
+        self._read_text, self._hub = read_text, hub
         self._providers: dict[str, tuple[Source, SignalProvider]] = {}
 
     async def collect(
@@ -64,6 +68,8 @@ class Collector:
     ) -> SignalBook:
         """A value per slot for each kind a site has a chain for; None and a problem where no source has one."""
         current = _Round(policy, sources, slots, now)
+        if self._hub is not None:
+            self._hub.keep_only(sources)
         wanted = [(site, kind, chain) for site in sites for kind, chain in site.signals.items()]
         chains = await asyncio.gather(*(self._chain(current, site, kind, chain) for site, kind, chain in wanted))
         values = {(site.name, kind): found for (site, kind, _), (found, _) in zip(wanted, chains, strict=True)}
@@ -140,6 +146,7 @@ class Collector:
             unit=kind.unit(current.policy.currency),
             time_zone=site.time_zone,
             exchange_rates={entry.source_currency: entry.rate for entry in current.policy.exchange_rates},
+            place=_place(site, kind) if isinstance(source.settings, LiveSettings) else None,
         )
         if isinstance(source.settings, PersistenceSettings):
 
@@ -147,8 +154,8 @@ class Collector:
                 return await self._before(current, site, kind, chain[:index], past)
 
             # It repeats its own chain's past, so it is made anew for each chain.
-            return await _ask(provider_of(source, self._read_text, history), query, source)
-        key = (source.name, kind, tuple(sorted(reference.params.items())), site.time_zone, start, end)
+            return await _ask(provider_of(source, self._read_text, history, self._hub), query, source)
+        key = (source.name, kind, tuple(sorted(reference.params.items())), site.time_zone, query.place, start, end)
         if key not in current.fetches:
             current.fetches[key] = asyncio.ensure_future(_ask(self._provider(source), query, source))
         return await current.fetches[key]
@@ -172,9 +179,23 @@ class Collector:
     def _provider(self, source: Source) -> SignalProvider:
         known = self._providers.get(source.name)
         if known is None or known[0] != source:
-            known = (source, provider_of(source, self._read_text, _no_history))
+            known = (source, provider_of(source, self._read_text, _no_history, self._hub))
             self._providers[source.name] = known
         return known[1]
+
+
+def _place(site: Site, kind: SignalKind) -> Place | None:
+    """Where the installation stands whose output is asked for; of several of a kind the first speaks for all."""
+    installation = next((entry for entry in site.renewables if entry.type.output_signal is kind), None)
+    if installation is None:
+        return None
+    return Place(
+        site.location.latitude,
+        site.location.longitude,
+        installation.tilt_degrees,
+        installation.azimuth_degrees,
+        installation.hub_height_m,
+    )
 
 
 async def _no_history(_query: SignalQuery) -> tuple[Point, ...]:
@@ -210,12 +231,16 @@ def _entry_faults(
     policy: Policy, source: Source, kind: SignalKind, chain: tuple[SignalRef, ...], index: int
 ) -> Iterator[str]:
     reference = chain[index]
+    patterns = {**source.params, **source.optional_params}
     for name, value in reference.params.items():
-        if name not in source.params:
-            known = ", ".join(sorted(source.params)) or "none"
+        if name not in patterns:
+            known = ", ".join(sorted(patterns)) or "none"
             yield f'SignalSource {source.name} takes no parameter "{name}" (known: {known})'
-        elif not re.fullmatch(source.params[name], value):
-            yield f'parameter {name}: "{value}" does not match {source.params[name]} of SignalSource {source.name}'
+        elif not re.fullmatch(patterns[name], value):
+            yield f'parameter {name}: "{value}" does not match {patterns[name]} of SignalSource {source.name}'
+    if isinstance(source.settings, LiveSettings) and kind not in SERVICES[source.settings.service].kinds:
+        known = ", ".join(sorted(SERVICES[source.settings.service].kinds))
+        yield f"SignalSource {source.name} ({source.settings.service}) gives no {kind.value} (it gives: {known})"
     missing = sorted(set(source.params) - set(reference.params))
     if missing:
         yield f'parameter "{missing[0]}" of SignalSource {source.name} is missing'

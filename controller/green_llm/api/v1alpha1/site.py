@@ -56,12 +56,14 @@ class RenewableSpec(Model):
         description="Solar (needs signals.solarOutput) or Wind (signals.windOutput)."
     )
     capacity_kilowatts: Annotated[int, Field(ge=0, le=10_000_000)] = Field(description="Nameplate capacity, kW.")
-    tilt_degrees: Annotated[int, Field(ge=0, le=90)] | None = Field(None, description="Tilt of solar panels, degrees.")
+    tilt_degrees: Annotated[int, Field(ge=0, le=90)] | None = Field(
+        None, description="Tilt of solar panels, degrees; 25 where left out."
+    )
     azimuth_degrees: Annotated[int, Field(ge=0, le=359)] | None = Field(
-        None, description="Direction solar panels face, degrees clockwise from north."
+        None, description="Direction solar panels face, degrees clockwise from north; 180 (south) where left out."
     )
     hub_height_meters: Annotated[int, Field(ge=1, le=300)] | None = Field(
-        None, description="Hub height of turbines, m."
+        None, description="Hub height of turbines, m; 100 where left out."
     )
     certificates: Literal["Retained", "Sold"] = Field(
         "Retained", description="Whether certificates of origin are kept."
@@ -232,7 +234,14 @@ class SiteSpec(Model):
             other_load_kw=float(self.power.other_load_kilowatts),
             carbon_price_per_kg=kilograms(float(self.power.carbon_price_per_tonne)),
             renewables=tuple(
-                Renewable(RenewableType(entry.type), float(entry.capacity_kilowatts), entry.certificates == "Sold")
+                Renewable(
+                    RenewableType(entry.type),
+                    float(entry.capacity_kilowatts),
+                    float(25 if entry.tilt_degrees is None else entry.tilt_degrees),
+                    float(180 if entry.azimuth_degrees is None else entry.azimuth_degrees),
+                    float(entry.hub_height_meters or 100),
+                    certificates_sold=entry.certificates == "Sold",
+                )
                 for entry in self.power.renewables
             ),
             capacity=tuple(

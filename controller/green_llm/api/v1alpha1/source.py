@@ -13,6 +13,7 @@ from green_llm.api.v1alpha1.common import CarbonBasis, Currency, DecimalText, La
 from green_llm.api.v1alpha1.policy import to_accounting
 from green_llm.domain.request import (
     CsvSettings,
+    LiveSettings,
     PersistenceSettings,
     ProviderSettings,
     Source,
@@ -20,6 +21,7 @@ from green_llm.domain.request import (
     TariffPeriod,
     TariffSettings,
 )
+from green_llm.domain.services import SERVICES, Service
 
 SAFE_VALUE = "[A-Za-z0-9_-]{1,63}"
 """What a parameter may be where its source gives no pattern."""
@@ -137,10 +139,28 @@ class ParamSpec(Model):
         return self
 
 
+class SecretRef(Model):
+    """A key of a Secret in the operator's namespace."""
+
+    name: Name = Field(description="Name of the Secret.")
+    key: Text = Field("token", description="Key in it.")
+
+
 class SourceSpec(Model):
     """One configured provider: exactly the block named after it is there."""
 
-    provider: Literal["Static", "Tariff", "Csv", "Persistence"] = Field(description="Which provider.")
+    provider: Literal[
+        "Static", "Tariff", "Csv", "Persistence", "ElectricityMaps", "UKCarbonIntensity", "WattTime", "CarbonAwareSDK",
+        "EnergyCharts", "Entsoe", "Eia", "CaisoOutlook", "CaisoOasis", "GridStatusIo", "OctopusAgile", "Awattar", "OpenMeteo",
+    ] = Field(description="Which provider.")  # fmt: skip
+    secret_ref: SecretRef | None = Field(None, description="The key of a live service, in the operator's namespace.")
+    base_url: Annotated[str, Field(max_length=253, pattern=r"^https?://[A-Za-z0-9.:_/-]+$")] | None = Field(
+        None, description="Another address of a live service; its host must be one that the operator's settings allow."
+    )
+    poll_period_seconds: Annotated[int, Field(ge=10, le=86_400)] | None = Field(
+        None, description="How often a live service is asked, s; left out, what suits it."
+    )
+    timeout_seconds: Annotated[int, Field(ge=1, le=300)] = Field(10, description="How long a live service may take, s.")
     static: StaticSpec | None = Field(None, description="Settings of Static.")
     tariff: TariffSpec | None = Field(None, description="Settings of Tariff.")
     csv: CsvSpec | None = Field(None, description="Settings of Csv.")
@@ -167,8 +187,20 @@ class SourceSpec(Model):
             for name, block in blocks.items()
             if block is not None and name != self.provider
         ]
-        if blocks[self.provider] is None and self.provider != "Persistence":
+        if self.provider in blocks and blocks[self.provider] is None and self.provider != "Persistence":
             faults.append(f"{self.provider.lower()}: is missing; the provider {self.provider} needs it")
+        service = SERVICES.get(self.provider)
+        if service is None:
+            live = {
+                "secretRef": self.secret_ref,
+                "baseUrl": self.base_url,
+                "pollPeriodSeconds": self.poll_period_seconds,
+            }
+            faults += [
+                f"{name}: {self.provider} is no live service; remove it" for name, v in live.items() if v is not None
+            ]
+        else:
+            faults += self._service_faults(service)
         declared = {entry.name for entry in self.params}
         used = re.findall(r"\{(\w+)\}", self.csv.file) if self.csv is not None and self.csv.file else []
         faults += [
@@ -176,10 +208,46 @@ class SourceSpec(Model):
         ]
         return faults
 
+    def _service_faults(self, service: Service) -> list[str]:
+        """What a live service makes of the rest."""
+        faults = []
+        if service.needs is not None and not service.works_without and self.secret_ref is None:
+            faults.append(f"secretRef: {service.name} needs a Secret that holds {service.needs}")
+        if service.needs is None and self.secret_ref is not None:
+            faults.append(f"secretRef: {service.name} takes none; remove it")
+        if self.params:
+            faults.append(f"params: those of {service.name} are known; remove it")
+        basis = None if self.carbon_basis is None else to_accounting(self.carbon_basis)
+        if basis is not None and basis not in service.accountings:
+            known = (
+                " or ".join("/".join(vars(entry).values()) for entry in service.accountings) or "none: it is no carbon"
+            )
+            faults.append(f"carbonBasis: {service.name} counts {known}")
+        return faults
+
     def to_domain(self, name: str, created: datetime, labels: Mapping[str, str], generation: int) -> Source:
         """As the domain's source."""
         del created, labels
         block = self.static or self.tariff or self.csv or self.persistence or PersistenceSpec()
+        service = SERVICES.get(self.provider)
+        accounting = to_accounting(self.carbon_basis) if self.carbon_basis is not None else None
+        if service is not None:
+            return Source(
+                name=name,
+                generation=generation,
+                settings=LiveSettings(
+                    service.name,
+                    self.base_url or service.base_url,
+                    float(self.poll_period_seconds or service.poll_seconds),
+                    float(self.timeout_seconds),
+                    None if self.secret_ref is None else (self.secret_ref.name, self.secret_ref.key),
+                ),
+                stale_after_seconds=float(self.stale_after_seconds),
+                allowed_namespaces=self.allowed_namespaces.to_domain() if self.allowed_namespaces is not None else None,
+                params=service.params,
+                optional_params=service.optional,
+                accounting=accounting or next(iter(service.accountings), None),
+            )
         return Source(
             name=name,
             generation=generation,
@@ -187,5 +255,5 @@ class SourceSpec(Model):
             stale_after_seconds=float(self.stale_after_seconds),
             allowed_namespaces=self.allowed_namespaces.to_domain() if self.allowed_namespaces is not None else None,
             params={entry.name: entry.pattern or SAFE_VALUE for entry in self.params},
-            accounting=to_accounting(self.carbon_basis) if self.carbon_basis is not None else None,
+            accounting=accounting,
         )

@@ -1,0 +1,286 @@
+"""Live services in the background: planning takes what is there and never waits.
+
+One question (service, kind, zone) is asked by one task however many sites share it: at its period, later after failures, and
+not at all after a configuration error until the source is changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from green_llm.domain.request import LiveSettings, Source
+from green_llm.domain.series import Place, Point, Quality, Series, SignalKind, SignalQuery
+from green_llm.domain.units import convert
+from green_llm.errors import SignalError
+from green_llm.signals.feed import Ask, Feed, Found, Login
+from green_llm.signals.http import FetchError, HttpClient, Reason
+
+logger = logging.getLogger("green_llm.signals")
+BACK, AHEAD = timedelta(hours=26), timedelta(hours=50)
+"""What is asked for, around now: yesterday for persistence, and two days."""
+KEPT = timedelta(days=8)
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 15.0, 1800.0
+CONFIGURATION_RETRY_SECONDS = 3600.0
+"""A wrong key may be set right at the provider's: asked again now and then, without a storm."""
+UNUSED_SECONDS = 3600.0
+TOKEN_SECONDS = 1500.0
+"""Tokens of logins are good for half an hour."""
+ReadSecret = Callable[[str, str], Awaitable[str]]
+"""(name, key) of a Secret → its text. Raises SignalError where it is not there."""
+Question = tuple[str, SignalKind, tuple[tuple[str, str], ...], Place | None]
+
+
+@dataclass
+class Health:
+    """How a source does; what its status and metrics say."""
+
+    last_success: datetime | None = None
+    last_error: str | None = None
+    reason: Reason | None = None
+    fetch_seconds: float | None = None
+    fetches: int = 0
+    errors: dict[Reason, int] = field(default_factory=dict)
+
+
+@dataclass
+class Cache:
+    """What one question has brought."""
+
+    unit: str = ""
+    points: dict[datetime, Point] = field(default_factory=dict)
+    asked_until: datetime | None = None
+    error: FetchError | None = None
+    first: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it has been answered or has failed."""
+    used: float = 0.0
+    task: asyncio.Task[None] | None = None
+
+
+class LiveHub:
+    """All live questions of a process."""
+
+    def __init__(
+        self,
+        client: HttpClient,
+        feeds: Mapping[str, Feed],
+        read_secret: ReadSecret,
+        *,
+        first_wait_seconds: float = 0.0,
+        changed: Callable[[], None] = lambda: None,
+        enabled: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``first_wait_seconds``: how long a question that was never answered is waited for."""
+        self._client, self._feeds, self._read_secret = client, feeds, read_secret
+        self._first_wait, self._changed, self._enabled = first_wait_seconds, changed, enabled
+        self._caches: dict[Question, tuple[Source, Cache]] = {}
+        self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
+        self._logins: dict[str, asyncio.Lock] = {}
+        self.health: dict[str, Health] = {}
+
+    async def fetch(self, source: Source, query: SignalQuery) -> Series:
+        """What is known of the query's interval.
+
+        Raises:
+            SignalError: nothing is: it was never answered, or the last answer was an error.
+        """
+        if abs((query.now - datetime.now(UTC)).total_seconds()) > UNUSED_SECONDS:
+            raise SignalError(
+                f"SignalSource {source.name}: is live and cannot be asked for another time; use recordings"
+            )
+        cache = self._cache(source, query)
+        if self._first_wait:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(cache.first.wait(), self._first_wait)
+        found = [p for p in cache.points.values() if p.end > query.start and p.start < query.end]
+        if not found:
+            why = cache.error or "has not answered yet"
+            raise SignalError(f"SignalSource {source.name}: {why}")
+        try:
+            points = [
+                Point(
+                    p.start,
+                    p.end,
+                    convert(p.value, cache.unit, query.unit, query.exchange_rates),
+                    p.quality,
+                    p.issued_at,
+                )
+                for p in sorted(found, key=lambda p: p.start)
+            ]
+        except ValueError as error:
+            raise SignalError(f"SignalSource {source.name}: unit: {error}") from error
+        return Series(query.kind, source.name, query.unit, tuple(_apart(points)))
+
+    async def close(self) -> None:
+        """Stop asking."""
+        tasks = [cache.task for _, cache in self._caches.values() if cache.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.close()
+
+    def keep_only(self, sources: Mapping[str, Source]) -> None:
+        """Stop asking sources that are gone, and what nobody has wanted for an hour."""
+        now = time.monotonic()
+        for question, (source, cache) in list(self._caches.items()):
+            gone = sources.get(source.name) != source
+            if gone or now - cache.used > UNUSED_SECONDS:
+                if cache.task is not None:
+                    cache.task.cancel()
+                del self._caches[question]
+        self.health = {name: health for name, health in self.health.items() if name in sources}
+
+    def _cache(self, source: Source, query: SignalQuery) -> Cache:
+        """The cache of a question, being filled from now on."""
+        question = (source.name, query.kind, tuple(sorted(query.params.items())), query.place)
+        known = self._caches.get(question)
+        if known is not None and known[0] != source:
+            if known[1].task is not None:
+                known[1].task.cancel()
+            known = None
+        if known is None:
+            known = (source, Cache())
+            self._caches[question] = known
+        cache = known[1]
+        cache.used = time.monotonic()
+        if cache.task is None or cache.task.done():
+            cache.task = asyncio.create_task(self._poll(source, query, cache), name=f"signal {source.name}")
+        return cache
+
+    async def _poll(self, source: Source, query: SignalQuery, cache: Cache) -> None:
+        """Ask again and again."""
+        settings = source.settings
+        if not isinstance(settings, LiveSettings):
+            return
+        failures = 0
+        while True:
+            wait = settings.poll_seconds
+            if self._enabled():
+                try:
+                    await self._ask(source, settings, query, cache)
+                    failures = 0
+                except FetchError as error:
+                    failures += 1
+                    wait = self._failed(source, cache, error, failures)
+                except Exception as error:
+                    # A defect of one parser must not end its polling without a word.
+                    failures += 1
+                    wait = self._failed(
+                        source, cache, FetchError(Reason.ANSWER, f"{type(error).__name__}: {error}"), failures
+                    )
+                    logger.exception("SignalSource %s: cannot be read", source.name)
+                cache.first.set()
+            await asyncio.sleep(wait * random.uniform(0.95, 1.05))  # noqa: S311 - jitter, no secret
+
+    def _failed(self, source: Source, cache: Cache, error: FetchError, failures: int) -> float:
+        """Note a failure; how long to wait."""
+        cache.error = error
+        health = self.health.setdefault(source.name, Health())
+        if health.last_error != str(error):
+            logger.warning("SignalSource %s: %s", source.name, error)
+        health.last_error, health.reason = str(error), error.reason
+        health.errors[error.reason] = health.errors.get(error.reason, 0) + 1
+        if error.reason is Reason.CONFIGURATION:
+            return CONFIGURATION_RETRY_SECONDS
+        wait = min(FIRST_RETRY_SECONDS * 2.0 ** (failures - 1), LONGEST_RETRY_SECONDS)
+        return max(wait, error.retry_after_seconds or 0.0)
+
+    async def _ask(self, source: Source, settings: LiveSettings, query: SignalQuery, cache: Cache) -> None:
+        """One round of requests, and what they bring."""
+        now = datetime.now(UTC)
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        feed = self._feeds[settings.service]
+        secret = await self._secret(source, settings)
+        factors = source.accounting.factors if source.accounting is not None else "Lifecycle"
+        ask = Ask(query.kind, query.params, hour - BACK, hour + AHEAD, now, factors, query.place, secret)
+        begun = time.monotonic()
+        found = await self._answer(source, settings, feed, ask)
+        health = self.health.setdefault(source.name, Health())
+        health.fetch_seconds = time.monotonic() - begun
+        health.fetches += 1
+        health.last_success, health.last_error, health.reason = now, None, None
+        before = dict(cache.points)
+        if found.unit != cache.unit:
+            cache.unit, cache.points = found.unit, {}
+        cache.points |= {point.start: point for point in found.points}
+        cache.points = {start: point for start, point in cache.points.items() if point.end > now - KEPT}
+        cache.error = None if cache.points else FetchError(Reason.ANSWER, "has no value for the coming hours yet")
+        if {s: p.value for s, p in cache.points.items()} != {s: p.value for s, p in before.items()}:
+            self._changed()
+
+    async def _answer(self, source: Source, settings: LiveSettings, feed: Feed, ask: Ask) -> Found:
+        """The parsed answers; where a token has run out, once more with a new one."""
+        try:
+            return await self._once(source, settings, feed, ask)
+        except FetchError as error:
+            stale = self._tokens.pop((source.name, ask.secret), None)
+            if error.reason is not Reason.CONFIGURATION or stale is None:
+                raise
+        return await self._once(source, settings, feed, ask)
+
+    async def _once(self, source: Source, settings: LiveSettings, feed: Feed, ask: Ask) -> Found:
+        requests = list(feed.requests(ask))
+        if feed.login is not None:
+            token = await self._token(source, settings, feed.login, ask)
+            requests = [feed.login.authorize(request, token) for request in requests]
+        bodies = [
+            await self._client.get(settings.base_url, request, settings.timeout_seconds, ask.secret)
+            for request in requests
+        ]
+        try:
+            return feed.parse(ask, bodies)
+        except (SignalError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            text = str(error) if isinstance(error, SignalError) else f"the answer has another shape ({error!r})"
+            raise FetchError(Reason.ANSWER, text) from error
+
+    async def _token(self, source: Source, settings: LiveSettings, login: Login, ask: Ask) -> str:
+        """A token, fetched by one task at a time: many at once would be a stampede on the login."""
+        async with self._logins.setdefault(source.name, asyncio.Lock()):
+            known = self._tokens.get((source.name, ask.secret))
+            if known is None or time.monotonic() - known[1] > TOKEN_SECONDS:
+                body = await self._client.get(
+                    settings.base_url, login.request(ask), settings.timeout_seconds, ask.secret
+                )
+                known = (login.token(body), time.monotonic())
+                self._tokens[source.name, ask.secret] = known
+            return known[0]
+
+    async def _secret(self, source: Source, settings: LiveSettings) -> str:
+        """Read anew at each round, so that a rotated key is taken up."""
+        if settings.secret is None:
+            return ""
+        try:
+            return (await self._read_secret(*settings.secret)).strip()
+        except SignalError as error:
+            raise FetchError(Reason.CONFIGURATION, f"SignalSource {source.name}: {error}") from error
+
+
+class LiveProvider:
+    """Implements ``services.ports.SignalProvider`` for one source."""
+
+    def __init__(self, source: Source, hub: LiveHub) -> None:
+        self._source, self._hub = source, hub
+
+    async def fetch(self, query: SignalQuery) -> Series:
+        """What the hub knows."""
+        return await self._hub.fetch(self._source, query)
+
+
+def _apart(points: list[Point]) -> list[Point]:
+    """Points by start without overlap: answers of different times may cut the day differently; then the newest count."""
+    if all(before.end <= after.start for before, after in pairwise(points)):
+        return points
+    taken: list[Point] = []
+    for point in sorted(
+        points, key=lambda p: (p.quality is not Quality.MEASURED, -(p.issued_at or p.start).timestamp())
+    ):
+        if all(point.end <= other.start or point.start >= other.end for other in taken):
+            taken.append(point)
+    return sorted(taken, key=lambda p: p.start)

@@ -1,0 +1,74 @@
+"""CAISO Today's Outlook: carbon intensity of California's generation, every five minutes, without a key.
+
+https://www.caiso.com/todays-outlook. Pacific wall clock without a date: the file's day is that of its first request.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from green_llm.domain.series import Point, Quality
+from green_llm.errors import SignalError
+from green_llm.signals.factors import STORAGE, carbon_intensity
+from green_llm.signals.feed import Ask, Feed, Found, Request, number, ordered
+
+PACIFIC = ZoneInfo("America/Los_Angeles")
+STEP = timedelta(minutes=5)
+FUELS = {
+    "Solar": "solar", "Wind": "wind", "Geothermal": "geothermal", "Biomass": "biomass", "Biogas": "biomass",
+    "Small hydro": "hydro", "Coal": "coal", "Nuclear": "nuclear", "Natural gas": "gas", "Large hydro": "hydro",
+    "Batteries": STORAGE, "Imports": STORAGE, "Other": "other",
+}  # fmt: skip
+"""Imports are left out like storage: the intensity is that of what is made in the zone."""
+
+
+def requests(ask: Ask) -> list[Request]:
+    """Yesterday's file, whose date is in its address, and today's; a changing parameter keeps caches away."""
+    fresh = {"_": str(int(ask.now.timestamp()))}
+    yesterday = ask.now.astimezone(PACIFIC) - timedelta(days=1)
+    return [
+        Request(f"/history/{yesterday:%Y%m%d}/fuelsource.csv", fresh, no_data=frozenset({404})),
+        Request("/current/fuelsource.csv", fresh),
+    ]
+
+
+def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
+    """Points in g/kWh; rows in the future belong to the day before (the file is late after midnight)."""
+    today = ask.now.astimezone(PACIFIC).date()
+    found: list[Point] = []
+    for days_ago, body in ((1, bodies[0]), (0, bodies[1])):
+        if not body:
+            continue
+        rows = list(csv.DictReader(io.StringIO(body.decode("utf-8-sig", "replace"))))
+        if not rows or "Time" not in rows[0] or "Natural gas" not in rows[0]:
+            raise SignalError("the file has no columns Time and Natural gas; its layout has changed")
+        date = today - timedelta(days=days_ago)
+        last = max(row["Time"] for row in rows if any(row.get(name) for name in FUELS))
+        if days_ago == 0 and _moment(date, last) > ask.now + STEP:
+            continue  # still yesterday's
+        for row in rows:
+            values = {name: number(row.get(name)) for name in FUELS if name in row}
+            if all(value is None for value in values.values()):
+                continue
+            mix: dict[str, float] = {}
+            for name, value in values.items():
+                mix[FUELS[name]] = mix.get(FUELS[name], 0.0) + max(0.0, value or 0.0)
+            intensity = carbon_intensity(mix, ask.factors)
+            if intensity is not None:
+                start = _moment(date, row["Time"])
+                found.append(Point(start, start + STEP, intensity, Quality.ESTIMATED, start + STEP))
+    return Found("g/kWh", ordered(found))
+
+
+def _moment(date: object, clock: str) -> datetime:
+    try:
+        return datetime.fromisoformat(f"{date}T{clock}").replace(tzinfo=PACIFIC).astimezone(UTC)
+    except ValueError as error:
+        raise SignalError(f'the time "{clock}" is no HH:MM') from error
+
+
+FEED = Feed(requests, parse)
