@@ -35,6 +35,7 @@ from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
 from green_llm.services.ports import LedgerStore
 from green_llm.settings import Settings
+from green_llm.signals.check import SourceCheck, check_sources
 from green_llm.signals.collect import Collector
 from green_llm.signals.http import HttpClient
 from green_llm.signals.live import LiveHub
@@ -127,7 +128,8 @@ class EmbeddedRun:
             HttpClient(allowed_hosts(settings)), FEEDS, environment_secret, first_wait_seconds=first_wait_seconds,
             changed=self._note_signals,
         )  # fmt: skip
-        collector = Collector(self.store.read_text, self.hub)
+        self.recorder.sources = lambda: self.hub.health
+        self._collector = collector = Collector(self.store.read_text, self.hub)
         self._planning = Planning(
             collector, ProfileDemand(), self.store, ledgers, time_limit_s=settings.solver_time_limit_seconds
         )
@@ -146,6 +148,20 @@ class EmbeddedRun:
         resources = loaded.resources
         routes = await self.store.read(wanted_routes(resources))
         return Reading(loaded, admit(resources, routes))
+
+    async def check_sources(self, now: datetime) -> list[SourceCheck]:
+        """Ask every source of every policy's sites once."""
+        reading = await self.read()
+        try:
+            return [
+                entry
+                for request in reading.requests.values()
+                for entry in await check_sources(
+                    request.policy, request.sites, request.sources, self._collector, self.hub, now
+                )
+            ]
+        finally:
+            await self.hub.close()
 
     async def reconcile(self, request: PolicyRequest, now: datetime) -> Outcome:
         """One interval of one policy: plan, write, record, and say so in the log."""
@@ -167,6 +183,9 @@ class EmbeddedRun:
             by_key.setdefault(problem.key, []).append(problem)
         for key, problems in by_key.items():
             found[key] = status.rejected_status(problems, now, previous.get(key))
+        for name, health in self.hub.health.items():
+            key = ObjectKey(Kind.SOURCE, "", name)
+            found[key] = status.source_status(health, now, previous.get(key))
         for outcome in outcomes:
             key = ObjectKey(Kind.POLICY, "", outcome.policy.name)
             found[key] = status.policy_status(outcome, previous.get(key))
@@ -283,4 +302,5 @@ def cluster_parts(settings: Settings) -> ClusterParts:
         hub=hub,
         identity=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
     )
+    parts.recorder.sources = lambda: hub.health
     return parts

@@ -79,7 +79,7 @@ WRONG: list[tuple[str, str, Any, str, str]] = [
     ("InferenceDemand", "areas.0.demand.0.class", "chatt", "spec.areas[0].demand[0].class", '"chatt" is no class of spec.classes (known: chat, summary)'),
     ("InferenceDemand", "areas.0.routes.0.targetRef.kind", "Ingress", "spec.areas[0].routes[0].targetRef.kind", "must be 'HTTPRoute', 'GRPCRoute', 'VirtualService' or 'ConfigMap'"),
     ("InferenceDemand", "backends.0.class", "code", "spec.backends[0].class", '"code" is no class'),
-    ("SignalSource", "provider", "Oracle", "spec.provider", "must be 'Static', 'Tariff', 'Csv' or 'Persistence'"),
+    ("SignalSource", "provider", "Oracle", "spec.provider", "must be 'Static', 'Tariff', 'Csv', 'Persistence', 'ElectricityMaps'"),
     ("SignalSource", "static", {"value": "1", "unit": "g/kWh"}, "spec.static", "belongs to the provider Static, not Csv; remove it"),
     ("SignalSource", "csv", None, "spec.csv", "is missing; the provider Csv needs it"),
     ("SignalSource", "csv.file", "../secret/{site}.csv", "spec.csv.file", "below the directory"),

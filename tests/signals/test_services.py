@@ -306,3 +306,11 @@ def test_carbon_of_a_mix() -> None:
     assert carbon_intensity({"storage": 5.0}, "Lifecycle") is None
     with pytest.raises(SignalError, match="no emission factors"):
         carbon_intensity({}, "Net")
+
+
+def test_every_service_is_in_the_documents() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "signals.md").read_text(encoding="utf-8")
+    for service in SERVICES.values():
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{service.name}` |"))
+        assert all(kind.value in row for kind in service.kinds)
+        assert all(f"`{name}`" in row for name in (*service.params, *service.optional))

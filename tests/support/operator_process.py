@@ -21,19 +21,28 @@ class Operator:
     """One replica; ``logs`` is everything it has said."""
 
     def __init__(
-        self, plane: ControlPlane, number: int = 0, server: str | None = None, command: tuple[str, ...] | None = None
+        self,
+        plane: ControlPlane,
+        number: int = 0,
+        server: str | None = None,
+        command: tuple[str, ...] | None = None,
+        **settings: str,
     ) -> None:
         token = plane.kubectl("create", "token", "green-llm", "-n", NAMESPACE, "--duration=24h").strip()
         self.health, self.metrics = free_port(), free_port()
         self.log = plane.root / f"operator-{number}-{time.monotonic_ns()}.log"
-        environment = os.environ | {
-            "KUBECONFIG": str(plane.write_kubeconfig(f"operator-{number}", token, server)),
-            "GREEN_LLM_NAMESPACE": NAMESPACE,
-            "GREEN_LLM_HEALTH_PORT": str(self.health),
-            "GREEN_LLM_METRICS_PORT": str(self.metrics),
-            "GREEN_LLM_DECISION_LOG": "true",
-            "PYTHONWARNINGS": "ignore",
-        }
+        environment = (
+            os.environ
+            | {
+                "KUBECONFIG": str(plane.write_kubeconfig(f"operator-{number}", token, server)),
+                "GREEN_LLM_NAMESPACE": NAMESPACE,
+                "GREEN_LLM_HEALTH_PORT": str(self.health),
+                "GREEN_LLM_METRICS_PORT": str(self.metrics),
+                "GREEN_LLM_DECISION_LOG": "true",
+                "PYTHONWARNINGS": "ignore",
+            }
+            | settings
+        )
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *(command or ("green_llm", "operator"))],

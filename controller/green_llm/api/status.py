@@ -11,7 +11,7 @@ from green_llm.domain.amounts import Amounts, total
 from green_llm.domain.plan import Termination
 from green_llm.domain.request import Kind, Mode, ObjectKey, Problem
 from green_llm.domain.routes import Rung
-from green_llm.domain.series import SignalKind
+from green_llm.domain.series import SignalKind, SourceHealth
 from green_llm.services.outcome import Outcome, WeightRow
 
 Status = dict[str, Any]
@@ -154,6 +154,18 @@ def site_statuses(outcome: Outcome, previous: Mapping[ObjectKey, Mapping[str, An
             "signals": signals.get(site, []),
         }
     return found
+
+
+def source_status(health: SourceHealth, now: datetime, previous: Mapping[str, Any] | None = None) -> Status:
+    """The status of a live source."""
+    if health.reason is not None:
+        reason = "".join(part.capitalize() for part in health.reason.split("_"))
+        verdict = ("Ready", "False", f"{reason}Error", health.last_error or "")
+    else:
+        verdict = ("Ready", "True", "Answering", "it answers")
+    status: Status = {"conditions": conditions([verdict], 0, now, previous)}
+    status |= {"lastError": health.last_error[:1024]} if health.last_error else {}
+    return status | ({"lastSuccessTime": moment(health.last_success)} if health.last_success else {})
 
 
 def conditions(

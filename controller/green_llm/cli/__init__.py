@@ -8,6 +8,7 @@ import typer
 
 from green_llm.cli import compare, operator, run, solve, validate, verify
 from green_llm.cli.errors import guarded
+from green_llm.cli.signals import signals
 
 app = typer.Typer(
     name="green-llm",
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 for _command in (solve.solve, verify.verify, compare.compare, run.run, validate.validate, operator.operator):
     app.command()(_command)
+app.add_typer(signals, name="signals")
 
 
 def main() -> None:

@@ -143,3 +143,18 @@ class SignalQuery:
     """What one unit of another currency is worth in that of ``unit``, as the policy says."""
     place: Place | None = None
     """For what depends on where a site's installation stands."""
+
+
+@dataclass
+class SourceHealth:
+    """How a live source does: what its status and metrics say."""
+
+    last_success: datetime | None = None
+    last_error: str | None = None
+    """Of the last round; None where it went well."""
+    reason: str | None = None
+    """Of ``last_error``: configuration, rate_limited, server, network, timeout or answer."""
+    fetch_seconds: float | None = None
+    fetches: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    """By reason."""

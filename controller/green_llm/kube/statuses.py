@@ -14,8 +14,8 @@ from green_llm.kube.client import MERGE_PATCH, ApiError, Body, Cluster
 from green_llm.kube.kinds import EVENTS, OWN
 from green_llm.kube.mirror import Mirror, kind_of
 
-QUIET = ("lastTransitionTime", "intervalStartTime", "issuedTime")
-"""Times alone are no reason to write."""
+QUIET = ("lastTransitionTime", "intervalStartTime", "issuedTime", "lastSuccessTime", "lastError")
+"""Times alone are no reason to write, nor is an error of the same reason in other words."""
 
 
 class KubeStatuses:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from green_llm.domain.amounts import Amounts, SiteAmounts
 from green_llm.domain.plan import Objective
-from green_llm.domain.series import SignalKind
+from green_llm.domain.series import SignalKind, SourceHealth
 from green_llm.domain.units import joules
 from green_llm.services.outcome import Outcome
 
@@ -260,3 +260,18 @@ def ledgers(outcomes: Outcomes) -> Iterator[Metric]:
             add(start, name, outcome.water.period_start.timestamp())
             add(end, name, outcome.water.period_end.timestamp())
     yield from (budget, used, cap, start, end, uncharged)
+
+
+def sources(health: Mapping[str, SourceHealth]) -> Iterator[Metric]:
+    """How the live sources do."""
+    success = gauge("signal_source_last_success_timestamp_seconds", "When a live source last answered", ["source"])
+    seconds = gauge("signal_source_fetch_seconds", "How long its last answer took", ["source"])
+    fetches = counter("signal_source_fetches", "Answers of a live source", ["source"])
+    errors = counter("signal_source_errors", "Requests that brought nothing, by reason", ["source", "reason"])
+    for name, entry in sorted(health.items()):
+        add(success, [name], None if entry.last_success is None else entry.last_success.timestamp())
+        add(seconds, [name], entry.fetch_seconds)
+        add(fetches, [name], entry.fetches)
+        for reason, count in sorted(entry.errors.items()):
+            add(errors, [name, reason], count)
+    yield from (success, seconds, fetches, errors)

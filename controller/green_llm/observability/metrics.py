@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from green_llm.domain.series import SourceHealth
 from green_llm.observability import families
 from green_llm.services.outcome import Outcome
 
@@ -27,6 +28,8 @@ class Recorder(Collector):
         self.registry = registry or CollectorRegistry()
         self._route_matrix = route_matrix
         self._outcomes: Mapping[str, Outcome] = {}
+        self.sources: Callable[[], Mapping[str, SourceHealth]] = dict
+        """How the live sources do."""
         self._lock = threading.Lock()
         self.registry.register(self)
         self._terminations = Counter(
@@ -82,3 +85,4 @@ class Recorder(Collector):
         yield from families.signals(outcomes)
         yield from families.plans(outcomes)
         yield from families.ledgers(outcomes)
+        yield from families.sources(dict(self.sources()))

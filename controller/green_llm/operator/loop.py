@@ -127,6 +127,7 @@ class Loop:
             admission = await self._admission()
             await deletion.finish(self._parts)
             await reporting.report_rejected(self._parts, admission)
+            await reporting.report_sources(self._parts)
         except Exception:
             self._parts.mirror.changed.set()
             raise

@@ -41,6 +41,16 @@ async def report_rejected(parts: ClusterParts, admission: Admission) -> None:
     await _write_all(parts, found, now)
 
 
+async def report_sources(parts: ClusterParts) -> None:
+    """Write how the live sources do."""
+    if not parts.lease("").held:
+        return
+    now = datetime.now(UTC)
+    keys = {ObjectKey(Kind.SOURCE, "", name): health for name, health in parts.hub.health.items()}
+    found = {key: status.source_status(health, now, parts.statuses.known(key)) for key, health in keys.items()}
+    await _write_all(parts, found, now)
+
+
 async def _write_all(parts: ClusterParts, found: Mapping[ObjectKey, status.Status], now: datetime) -> None:
     """Some at a time: a thousand statuses one after another would take longer than an interval."""
     some = asyncio.Semaphore(AT_A_TIME)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from green_llm.domain.request import LiveSettings, Source
-from green_llm.domain.series import Place, Point, Quality, Series, SignalKind, SignalQuery
+from green_llm.domain.series import Place, Point, Quality, Series, SignalKind, SignalQuery, SourceHealth
 from green_llm.domain.units import convert
 from green_llm.errors import SignalError
 from green_llm.signals.feed import Ask, Feed, Found, Login
@@ -30,24 +30,14 @@ KEPT = timedelta(days=8)
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 15.0, 1800.0
 CONFIGURATION_RETRY_SECONDS = 3600.0
 """A wrong key may be set right at the provider's: asked again now and then, without a storm."""
+SECRET_LOOK_SECONDS = 30.0
+"""How often the Secret is looked at meanwhile: a new key is tried at once."""
 UNUSED_SECONDS = 3600.0
 TOKEN_SECONDS = 1500.0
 """Tokens of logins are good for half an hour."""
 ReadSecret = Callable[[str, str], Awaitable[str]]
 """(name, key) of a Secret → its text. Raises SignalError where it is not there."""
 Question = tuple[str, SignalKind, tuple[tuple[str, str], ...], Place | None]
-
-
-@dataclass
-class Health:
-    """How a source does; what its status and metrics say."""
-
-    last_success: datetime | None = None
-    last_error: str | None = None
-    reason: Reason | None = None
-    fetch_seconds: float | None = None
-    fetches: int = 0
-    errors: dict[Reason, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,6 +51,8 @@ class Cache:
     first: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it has been answered or has failed."""
     used: float = 0.0
+    secret: str = field(default="", repr=False)
+    """The key last used, to notice a new one."""
     task: asyncio.Task[None] | None = None
 
 
@@ -83,7 +75,7 @@ class LiveHub:
         self._caches: dict[Question, tuple[Source, Cache]] = {}
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
         self._logins: dict[str, asyncio.Lock] = {}
-        self.health: dict[str, Health] = {}
+        self.health: dict[str, SourceHealth] = {}
 
     async def fetch(self, source: Source, query: SignalQuery) -> Series:
         """What is known of the query's interval.
@@ -177,16 +169,31 @@ class LiveHub:
                     )
                     logger.exception("SignalSource %s: cannot be read", source.name)
                 cache.first.set()
-            await asyncio.sleep(wait * random.uniform(0.95, 1.05))  # noqa: S311 - jitter, no secret
+            jittered = wait * random.uniform(0.95, 1.05)  # noqa: S311 - jitter, no secret
+            await self._rest(source, settings, cache, jittered)
+
+    async def _rest(self, source: Source, settings: LiveSettings, cache: Cache, seconds: float) -> None:
+        """Wait; after a configuration error no longer than until the Secret has changed."""
+        if cache.error is None or cache.error.reason is not Reason.CONFIGURATION or settings.secret is None:
+            await asyncio.sleep(seconds)
+            return
+        end = time.monotonic() + seconds
+        used = cache.secret
+        while time.monotonic() < end:
+            await asyncio.sleep(SECRET_LOOK_SECONDS)
+            with contextlib.suppress(FetchError):
+                if await self._secret(source, settings) != used:
+                    return
 
     def _failed(self, source: Source, cache: Cache, error: FetchError, failures: int) -> float:
         """Note a failure; how long to wait."""
         cache.error = error
-        health = self.health.setdefault(source.name, Health())
-        if health.last_error != str(error):
+        health = self.health.setdefault(source.name, SourceHealth())
+        if health.reason != error.reason.value:
             logger.warning("SignalSource %s: %s", source.name, error)
-        health.last_error, health.reason = str(error), error.reason
-        health.errors[error.reason] = health.errors.get(error.reason, 0) + 1
+            self._changed()
+        health.last_error, health.reason = str(error), error.reason.value
+        health.errors[error.reason.value] = health.errors.get(error.reason.value, 0) + 1
         if error.reason is Reason.CONFIGURATION:
             return CONFIGURATION_RETRY_SECONDS
         wait = min(FIRST_RETRY_SECONDS * 2.0 ** (failures - 1), LONGEST_RETRY_SECONDS)
@@ -197,22 +204,23 @@ class LiveHub:
         now = datetime.now(UTC)
         hour = now.replace(minute=0, second=0, microsecond=0)
         feed = self._feeds[settings.service]
-        secret = await self._secret(source, settings)
+        secret = cache.secret = await self._secret(source, settings)
         factors = source.accounting.factors if source.accounting is not None else "Lifecycle"
         ask = Ask(query.kind, query.params, hour - BACK, hour + AHEAD, now, factors, query.place, secret)
         begun = time.monotonic()
         found = await self._answer(source, settings, feed, ask)
-        health = self.health.setdefault(source.name, Health())
+        health = self.health.setdefault(source.name, SourceHealth())
         health.fetch_seconds = time.monotonic() - begun
         health.fetches += 1
+        recovered, before = health.reason is not None, dict(cache.points)
         health.last_success, health.last_error, health.reason = now, None, None
-        before = dict(cache.points)
         if found.unit != cache.unit:
             cache.unit, cache.points = found.unit, {}
         cache.points |= {point.start: point for point in found.points}
         cache.points = {start: point for start, point in cache.points.items() if point.end > now - KEPT}
         cache.error = None if cache.points else FetchError(Reason.ANSWER, "has no value for the coming hours yet")
-        if {s: p.value for s, p in cache.points.items()} != {s: p.value for s, p in before.items()}:
+        moved = {s: p.value for s, p in cache.points.items()} != {s: p.value for s, p in before.items()}
+        if moved or recovered:
             self._changed()
 
     async def _answer(self, source: Source, settings: LiveSettings, feed: Feed, ask: Ask) -> Found:
