@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from green_llm.api import status
-from green_llm.demand.profile import ProfileDemand
+from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.amounts import Ledger
 from green_llm.domain.request import CsvSettings, Kind, ObjectKey, Problem, Resources, Source
 from green_llm.domain.services import SERVICES
@@ -131,7 +131,11 @@ class EmbeddedRun:
         self.recorder.sources = lambda: self.hub.health
         self._collector = collector = Collector(self.store.read_text, self.hub)
         self._planning = Planning(
-            collector, ProfileDemand(), self.store, ledgers, time_limit_s=settings.solver_time_limit_seconds
+            collector,
+            MeasuredDemand(collector.series),
+            self.store,
+            ledgers,
+            time_limit_s=settings.solver_time_limit_seconds,
         )
 
     def changed(self) -> bool:
@@ -282,9 +286,10 @@ def cluster_parts(settings: Settings) -> ClusterParts:
         changed=mirror.changed.set,
         enabled=lambda: any(lease.held for lease in parts.leases.values()),
     )
+    collector = Collector(texts.read_text, hub)
     planning = Planning(
-        Collector(texts.read_text, hub),
-        ProfileDemand(),
+        collector,
+        MeasuredDemand(collector.series),
         routes,
         ledgers,
         time_limit_s=settings.solver_time_limit_seconds,

@@ -13,7 +13,7 @@ import pytest
 from green_llm.api import status
 from green_llm.api.status_schema import STATUS
 from green_llm.bootstrap import MemoryLedgers
-from green_llm.demand.profile import ProfileDemand
+from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.guardrails import Hold
 from green_llm.domain.request import Guardrails, Kind, Mode, ObjectKey, Resources
 from green_llm.domain.routes import RouteKey, Rung, Verified
@@ -55,7 +55,8 @@ async def outcome_of(
             raise StoreError("read-only")
 
         routes.write = write  # type: ignore[method-assign]
-    planning = Planning(Collector(read_text), ProfileDemand(), routes, MemoryLedgers())
+    collector = Collector(read_text)
+    planning = Planning(collector, MeasuredDemand(collector.series), routes, MemoryLedgers())
     request = admit(resources, await routes.read(wanted_routes(resources)), sick).requests["default"]
     return await planning.reconcile(request, await routes.read(request.routes), NOW)
 

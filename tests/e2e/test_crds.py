@@ -44,7 +44,27 @@ def test_the_examples_are_taken(plane: ControlPlane) -> None:
             assert "dry run" in out
 
 
+def test_prometheus_is_taken_whole_and_refused_in_parts(plane: ControlPlane) -> None:
+    document = example("SignalSource")
+    own = {"queries": [{"measure": "demand", "query": 'sum(rate(arrivals{route="$route"}[$window]))'}]}
+    for prometheus, base, words in (
+        ({"template": "EnvoyGateway"}, "http://prometheus:9090", "created (server dry run)"),
+        (own, "http://prometheus:9090", "created (server dry run)"),
+        (own, None, "baseUrl: Prometheus needs it"),
+        (own | {"template": "Istio"}, "http://prometheus:9090", "give template or queries, exactly one of the two"),
+        ({"queries": own["queries"] * 2}, "http://prometheus:9090", "Duplicate value"),
+        (None, "http://prometheus:9090", "prometheus: give it with provider Prometheus, and with no other"),
+    ):
+        spec = {"provider": "Prometheus", "baseUrl": base, "prometheus": prometheus}
+        document["spec"] = {name: value for name, value in spec.items() if value is not None}
+        out = plane.kubectl(
+            "create", "--dry-run=server", "--validate=strict", "-f", "-", text=yaml.safe_dump(document), check=False
+        )
+        assert words in out
+
+
 WRONG: list[tuple[str, str, Any, str]] = [
+    ("InferenceSite", "power.renewables", [{"type": "Solar", "capacityKilowatts": 5, "certificates": "Sold"}], "residualGramsPerKWh: give it where certificates are Sold"),
     ("GreenPolicy", "mode", "Live", 'spec.mode: Unsupported value: "Live"'),
     ("GreenPolicy", "modus", "Active", 'unknown field "spec.modus"'),
     ("GreenPolicy", "periodSeconds", 1, "spec.periodSeconds"),

@@ -17,7 +17,7 @@ import pytest
 
 from green_llm.api.parse import parse
 from green_llm.bootstrap import MemoryLedgers
-from green_llm.demand.profile import ProfileDemand
+from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.instance_file import dump
 from green_llm.domain.request import Demand, Policy, Resources, Source
 from green_llm.domain.topology import Site
@@ -48,7 +48,8 @@ async def instance_of(documents: list[dict[str, Any]]) -> Any:
     def no_file(name: str) -> tuple[str, str]:
         raise AssertionError(name)
 
-    planning = Planning(Collector(no_file), ProfileDemand(), MemoryRoutes(), MemoryLedgers())
+    collector = Collector(no_file)
+    planning = Planning(collector, MeasuredDemand(collector.series), MemoryRoutes(), MemoryLedgers())
     outcome = await planning.reconcile(request, {}, datetime.now(UTC))
     assert outcome.instance is not None
     return dump(outcome.instance)

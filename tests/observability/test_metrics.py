@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from green_llm.bootstrap import MemoryLedgers
-from green_llm.demand.profile import ProfileDemand
+from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.amounts import total
 from green_llm.errors import StoreError
 from green_llm.observability.metrics import Recorder
@@ -38,7 +38,8 @@ async def outcomes(price: float = 50.0, steps: int = 3) -> list[Outcome]:
     sources = {**resources.sources, "price-cheap": static("price-cheap", price, "USD/MWh")}
     resources = replace(resources, sources=sources)
     routes, ledgers = MemoryRoutes(a_route()), MemoryLedgers()
-    planning = Planning(Collector(read_text), ProfileDemand(), routes, ledgers)
+    collector = Collector(read_text)
+    planning = Planning(collector, MeasuredDemand(collector.series), routes, ledgers)
     found = []
     for step in range(steps):
         request = admit(resources, await routes.read(wanted_routes(resources))).requests["default"]

@@ -24,7 +24,7 @@ from green_llm.domain.request import (
 )
 from green_llm.domain.routes import RouteKey, RouteRule, Rung, Verified
 from green_llm.domain.series import SignalKind, SignalRef
-from green_llm.domain.topology import QueryClass, Renewable, RenewableType, Selector, WaterBasis
+from green_llm.domain.topology import QueryClass, Selector, WaterBasis
 from green_llm.services.admission import Admission, admit
 from support.resources import NOW, ROUTE, a_demand, a_fleet, a_policy, a_route, a_site, backend
 
@@ -78,7 +78,6 @@ def test_a_demand_is_refused_and_told_why(resources: Resources, reason: str, wor
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"renewables": (Renewable(RenewableType.SOLAR, 5.0, certificates_sold=True),)}, "CertificatesUnsupported"),
         ({"signals": {SignalKind.ELECTRICITY_PRICE: (SignalRef("gone"),)}}, "SourceNotFound"),
         ({"water_basis": WaterBasis.WITHDRAWAL}, "WaterBasisMixed"),
     ],

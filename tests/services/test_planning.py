@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
+from green_llm.api.status import policy_status
 from green_llm.bootstrap import MemoryLedgers
-from green_llm.demand.profile import ProfileDemand
+from green_llm.cli.run_report import outcome_document
+from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.amounts import total
 from green_llm.domain.plan import Objective, Order, Termination, Tolerance
-from green_llm.domain.request import DemandArea, DemandEntry, Guardrails, Mode, Resources, RouteTarget
+from green_llm.domain.request import (
+    CarbonAccounting,
+    CsvSettings,
+    DemandArea,
+    DemandEntry,
+    ExchangeRate,
+    Guardrails,
+    Mode,
+    Resources,
+    RouteTarget,
+    Source,
+    StaticSettings,
+)
 from green_llm.domain.routes import Route, RouteRule, RouteWrite
 from green_llm.domain.series import SignalKind, SignalRef
 from green_llm.domain.topology import QueryClass, Renewable, RenewableType, ResourceCapacity, Selector, SiteState
 from green_llm.errors import StoreError
+from green_llm.observability.metrics import Recorder
 from green_llm.services.admission import admit, wanted_routes
 from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
@@ -53,7 +70,8 @@ class Planner:
                 raise StoreError(f"{name}: does not exist")
             return str(hash(self.files[name])), self.files[name]
 
-        self.planning = Planning(Collector(read_text), ProfileDemand(), self.routes, self.ledgers)
+        collector = Collector(read_text)
+        self.planning = Planning(collector, MeasuredDemand(collector.series), self.routes, self.ledgers)
 
     async def plan(self, resources: Resources, now: datetime = NOW, policy: str = "default") -> Outcome:
         routes = await self.routes.read(wanted_routes(resources))
@@ -284,6 +302,87 @@ async def test_on_site_sun_is_used_first() -> None:
     # 2 kW x 0.5 = 1 kW, of which other load takes 0.6: 0.4 kWh for nothing.
     assert planner.weights == {"llm-near": 400, "llm-cheap": 600}
     assert outcome.in_force["near"].grid_energy_kwh == pytest.approx(0.0)
+
+
+async def test_sold_certificates_count_in_the_account_and_steer_nothing() -> None:
+    signals = {
+        SignalKind.ELECTRICITY_PRICE: (SignalRef("price-near"),),
+        SignalKind.CARBON_INTENSITY: (SignalRef("carbon"),),
+        SignalKind.SOLAR_OUTPUT: (SignalRef("sun"),),
+    }
+    found = []
+    for sold in (None, 0.35):
+        panels = (Renewable(RenewableType.SOLAR, 1.0), Renewable(RenewableType.SOLAR, 3.0, sold_kg_per_kwh=sold))
+        resources = fleet(near={"signals": signals, "renewables": panels})
+        resources = replace(resources, sources={**resources.sources, "sun": static("sun", 0.125, "kW/kW")})
+        planner = Planner()
+        outcome = await planner.plan(resources)
+        assert planner.weights == {"llm-near": 500, "llm-cheap": 500}, "half a kWh of sun, whoever has its certificates"
+        found.append(outcome.in_force)
+    kept, sold_too = found
+    assert kept["near"].emissions_kg == pytest.approx(0.0)
+    # Three quarters of half a kWh by the residual mix.
+    assert sold_too["near"].emissions_kg == pytest.approx(0.5 * 0.75 * 0.35)
+    assert sold_too["cheap"] == kept["cheap"]
+
+
+async def test_marginal_emissions_are_shown_as_differences_alone() -> None:
+    marginal = CarbonAccounting("Marginal", "Direct", "Consumption")
+    resources = fleet(policy={"accounting": marginal})
+    sources = {name: replace(source, accounting=marginal) for name, source in resources.sources.items()}
+    sources["dirty"] = replace(sources["carbon"], name="dirty", settings=StaticSettings(900.0, "g/kWh"))
+    near = {
+        SignalKind.ELECTRICITY_PRICE: (SignalRef("price-near"),),
+        SignalKind.CARBON_INTENSITY: (SignalRef("dirty"),),
+    }
+    resources = replace(resources, sources=sources, sites={**resources.sites, "near": a_site("near", signals=near)})
+    outcome = await Planner().plan(resources)
+    status = policy_status(outcome)
+    assert "emissionsKilograms" not in status["perHour"]
+    assert status["savings"]["emissionsKilograms"] == "0.5"
+    assert [entry["unit"] for entry in status["objectives"]][1] == "kgCO2 (marginal)"
+    recorder = Recorder()
+    recorder.record(outcome)
+    text = generate_latest(recorder.registry).decode()
+    assert 'greenllm_avoided_emissions_grams_per_hour{policy="default",signal="Marginal"} 500.0' in text
+    assert not re.search(r"^greenllm_(in_force|planned|nearest)_(emissions|carbon_cost)\w*\{", text, re.MULTILINE)
+    assert "emissions_kg" not in outcome_document(outcome)["in_force_per_hour"]["cheap"]
+
+
+async def test_a_fall_back_is_counted() -> None:
+    chain = (SignalRef("gone"), SignalRef("price-near"))
+    signals = {SignalKind.ELECTRICITY_PRICE: chain, SignalKind.CARBON_INTENSITY: (SignalRef("carbon"),)}
+    resources = fleet(near={"signals": signals})
+    recorded = Source(name="gone", settings=CsvSettings("gone.csv"))
+    outcome = await Planner().plan(replace(resources, sources={**resources.sources, "gone": recorded}))
+    recorder = Recorder()
+    recorder.record(outcome)
+    text = generate_latest(recorder.registry).decode()
+    assert re.findall(r"^greenllm_signal_fallbacks_total\{.*", text, re.MULTILINE) == [
+        'greenllm_signal_fallbacks_total{kind="electricityPrice",policy="default",site="near",source="price-near"} 1.0'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("currency", "rates", "price", "used"),
+    [
+        ("USD", (), 21_000.0, False),
+        ("JPY", (), 30_000.0, True),
+        ("JPY", (), 3_100_000.0, False),
+        ("EUR", (ExchangeRate("USD", 0.5, date(2026, 11, 1)),), 10_500.0, False),
+        ("EUR", (), 10_500.0, True),
+        ("XXX", (), 1e9, True),
+    ],
+)
+async def test_prices_are_plausible_by_what_they_are_worth(
+    currency: str, rates: tuple[ExchangeRate, ...], price: float, *, used: bool
+) -> None:
+    resources = fleet(policy={"currency": currency, "exchange_rates": rates})
+    sources = {name: static(name, price, f"{currency}/MWh") for name in ("price-near", "price-cheap")}
+    outcome = await Planner().plan(replace(resources, sources={**resources.sources, **sources}))
+    assert (outcome.result is not None) == used
+    if not used:
+        assert f"gives {price:g} {currency}/MWh" in outcome.book.problems[0].message
 
 
 @pytest.mark.parametrize("length", [(24, 3600), (96, 900), (12, 7200)])

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from green_llm.api.v1alpha1.source import SourceSpec
-from green_llm.domain.series import Place, Point, Quality, SignalKind
-from green_llm.domain.services import SERVICES
+from green_llm.domain.series import Measure, Place, Point, Quality, Quantity, SignalKind
+from green_llm.domain.services import SERVICES, TEMPLATES
 from green_llm.errors import SignalError
-from green_llm.signals.factors import carbon_intensity
+from green_llm.signals.factors import carbon_intensity, water_intensity
 from green_llm.signals.feed import Ask
 from green_llm.signals.registry import FEEDS
+from green_llm.signals.wet_bulb import tower_wue
 
 DATA = Path(__file__).parents[1] / "data" / "signals"
 NOW = datetime(2026, 11, 22, 10, 5, tzinfo=UTC)
@@ -28,7 +31,7 @@ def body(name: str) -> bytes:
     return (DATA / name).read_bytes()
 
 
-def ask(kind: SignalKind, place: Place | None = None, factors: str = "Lifecycle", **params: str) -> Ask:
+def ask(kind: Quantity, place: Place | None = None, factors: str = "Lifecycle", **params: str) -> Ask:
     start = NOW.replace(minute=0) - timedelta(hours=26)
     return Ask(kind, params, start, start + timedelta(hours=76), NOW, factors, place, SECRET)
 
@@ -255,6 +258,51 @@ def test_open_meteo_solar() -> None:
         parsed("OpenMeteo", ask(SignalKind.WIND_OUTPUT, FRANKFURT), body("open_meteo/forecast.json").replace(b"m/s", b"km/h"))  # fmt: skip
 
 
+def test_open_meteo_water_of_cooling() -> None:
+    answer = json.loads(body("open_meteo/forecast.json"))
+    answer["hourly"]["wet_bulb_temperature_2m"] = [15.0, 25.0, None]
+    answer["hourly_units"]["wet_bulb_temperature_2m"] = "°C"
+    place = replace(FRANKFURT, wue_annual_mean_l_per_kwh=0.5, wue_curve_mean_l_per_kwh=4.0)
+    unit, points = parsed("OpenMeteo", ask(SignalKind.WUE, place), json.dumps(answer).encode())
+    # The hour from 10:00 is between 15 and 25 °C: the curve at 20 °C is 4.447 L/kWh, and the site's mean an eighth of the curve's.
+    assert unit == "L/kWh"
+    assert [(p.start, round(p.value, 4)) for p in points] == [(at(10), round(0.5 / 4.0 * 4.447, 4))]
+    assert [round(tower_wue(celsius), 3) for celsius in (-5, 0, 10, 30)] == [0.05, 1.015, 3.12, 7.516]
+
+
+def test_prometheus() -> None:
+    asked = replace(ask(Measure.DEMAND, namespace="a.b", route='x"y', rule="0"), query='f{n=~"${namespace:regex}/$rule",r="$route"}[$window]')  # fmt: skip
+    (request,) = FEEDS["Prometheus"].requests(asked)
+    assert request.query["query"] == r'f{n=~"a\\.b/0",r="x\"y"}[900s]'
+    assert (request.query["step"], request.query["end"]) == ("900", f"{at(10).timestamp():.0f}")
+    assert request.headers["Authorization"] == f"Bearer {SECRET}"
+    # Once known, only what is young is asked for again.
+    (again,) = FEEDS["Prometheus"].requests(replace(asked, known_until=at(10)))
+    assert again.query["start"] == f"{at(9).timestamp():.0f}"
+    unit, points = parsed("Prometheus", asked, body("prometheus/query-range.json"))
+    assert (unit, values(points)) == ("queries/h", [1800.0, 900.0])
+    assert points[0].end == datetime.fromtimestamp(1795338000, UTC)
+    with pytest.raises(SignalError, match="refuses the query: bad_data: invalid parameter"):
+        parsed("Prometheus", asked, body("prometheus/error-400.json"))
+    two = json.loads(body("prometheus/query-range.json"))
+    two["data"]["result"] = [{"metric": {"pod": "a"}, "values": []}, {"metric": {"pod": "b"}, "values": []}]
+    with pytest.raises(SignalError, match=r"gives 2 series \(by pod\); sum them"):
+        parsed("Prometheus", asked, json.dumps(two).encode())
+    with pytest.raises(SignalError, match='needs the parameter "model"'):
+        FEEDS["Prometheus"].requests(replace(asked, query="$model"))
+
+
+def test_templates_are_filled_from_what_they_declare() -> None:
+    for template in TEMPLATES.values():
+        for measure, query in template.queries.items():
+            filled = FEEDS["Prometheus"].requests(replace(ask(measure, namespace="n", **dict.fromkeys(template.params, "1")), query=query))  # fmt: skip
+            assert "$" not in filled[0].query["query"]
+            assert all(re.fullmatch(pattern, "1") for pattern in template.params.values())
+        assert (Measure.DEMAND in template.queries) != (Measure.FINISHED in template.queries), (
+            "servers count after routing"
+        )
+
+
 def with_wind(answer: bytes) -> bytes:
     document = json.loads(answer)
     document["hourly"]["wind_speed_10m"] = [2.0, 2.0, 2.0]
@@ -267,14 +315,14 @@ def test_open_meteo_wind() -> None:
     assert [round(p.value, 2) for p in points] == [0.47]
 
 
-LISTS: dict[str, tuple[SignalKind, dict[str, str], int]] = {
+LISTS: dict[str, tuple[Quantity, dict[str, str], int]] = {
     "ElectricityMaps": (CARBON, {"zone": "DE"}, 2), "UKCarbonIntensity": (CARBON, {}, 2),
     "WattTime": (CARBON, {"region": "X"}, 1), "CarbonAwareSDK": (CARBON, {"location": "x"}, 1),
     "EnergyCharts": (PRICE, {"zone": "DE-LU"}, 1), "Eia": (CARBON, {"respondent": "X"}, 1),
     "GridStatusIo": (PRICE, {"dataset": "d", "location": "l"}, 1),
     "OctopusAgile": (PRICE, {"product": "p", "region": "C"}, 1), "Awattar": (PRICE, {}, 1),
     "OpenMeteo": (SignalKind.SOLAR_OUTPUT, {}, 1), "CaisoOasis": (PRICE, {"node": "n"}, 1),
-    "Entsoe": (PRICE, {"zone": "z"}, 1), "CaisoOutlook": (CARBON, {}, 2),
+    "Entsoe": (PRICE, {"zone": "z"}, 1), "CaisoOutlook": (CARBON, {}, 2), "Prometheus": (Measure.DEMAND, {}, 1),
 }  # fmt: skip
 
 
@@ -306,6 +354,23 @@ def test_carbon_of_a_mix() -> None:
     assert carbon_intensity({"storage": 5.0}, "Lifecycle") is None
     with pytest.raises(SignalError, match="no emission factors"):
         carbon_intensity({}, "Net")
+
+
+def test_water_of_a_mix_both_ways() -> None:
+    mix = {"hydro": 50.0, "gas": 50.0}
+    assert water_intensity(mix, "Excluded") == pytest.approx(0.39)
+    assert water_intensity(mix, "Included") == pytest.approx((17.0 + 0.78) / 2)
+    for service, params, names in (
+        ("Eia", {"respondent": "CISO"}, ["eia/fuel-type.json"]), ("EnergyCharts", {"zone": "DE"}, ["energy_charts/public-power.json"]),
+        ("Entsoe", {"zone": "10Y1001A1001A83F"}, ["entsoe/a75-generation.xml"]), ("CaisoOutlook", {}, ["caiso_outlook/fuelsource.csv"] * 2),
+    ):  # fmt: skip
+        bodies = [body(name) for name in names]
+        unit, without = parsed(service, ask(SignalKind.EWIF, **params), *bodies)
+        _, included = parsed(service, ask(SignalKind.EWIF, hydro="Included", **params), *bodies)
+        assert unit == "L/kWh"
+        assert without
+        assert [p.other_value for p in without] == [p.value for p in included]
+        assert [p.other_value for p in included] == [p.value for p in without]
 
 
 def test_every_service_is_in_the_documents() -> None:

@@ -70,7 +70,7 @@ LIST_KEYS = {
     ("SiteSpec", "capacity"): ["name"], ("SiteSpec", "performance"): ["profile"],
     ("PerformanceSpec", "resourceSecondsPerThousandTokens"): ["name"],
     ("DemandSpec", "classes"): ["name"], ("DemandSpec", "areas"): ["name"], ("AreaDemand", "demand"): ["class"],
-    ("RouteSpec", "rules"): ["class"], ("SourceSpec", "params"): ["name"],
+    ("RouteSpec", "rules"): ["class"], ("SourceSpec", "params"): ["name"], ("PrometheusSpec", "queries"): ["measure"],
 }  # fmt: skip
 """Lists of named things: the API server refuses a name that is there twice. All other lists are atomic."""
 _KNOWN_CLASSES = "self.areas.all(a, a.demand.all(d, self.classes.exists(c, c.name == d.class)))"
@@ -113,6 +113,10 @@ RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
         (_NEEDS_SIGNAL.format(type="Wind", signal="windOutput"), "power.renewables: Wind needs signals.windOutput"),
         (_KNOWN_RESOURCES, "performance: a resource is not in spec.capacity; add it there or correct the name"),
     ),
+    "RenewableSpec": (
+        ("(self.certificates == 'Sold') == has(self.residualGramsPerKWh)",
+         "residualGramsPerKWh: give it where certificates are Sold, and only there"),
+    ),
     "DemandSpec": (
         (_KNOWN_CLASSES, "areas: a demand entry names a class that is not in spec.classes; correct it or add the class"),
         (_KNOWN_RULES, "areas: a rule names a class that is not in spec.classes; correct it or add the class"),
@@ -141,8 +145,15 @@ RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
            f"{name.lower()}: give it with provider {name}, and with no other") for name in _LOCAL),
         (f"!(self.provider in {_LOCAL}) || !(has(self.secretRef) || has(self.baseUrl) || has(self.pollPeriodSeconds))",
          "secretRef, baseUrl, pollPeriodSeconds: are for live services; remove them"),
+        ("has(self.prometheus) == (self.provider == 'Prometheus')",
+         "prometheus: give it with provider Prometheus, and with no other"),
+        ("self.provider != 'Prometheus' || has(self.baseUrl)", "baseUrl: Prometheus needs it"),
         (f"!(self.provider in {_KEYED}) || has(self.secretRef)",
          "secretRef: this service needs a key; name the Secret that holds it"),
+    ),
+    "PrometheusSpec": (
+        ("has(self.template) != (has(self.queries) && size(self.queries) > 0)",
+         "give template or queries, exactly one of the two"),
     ),
     "CsvSpec": (
         ("has(self.file) != has(self.configMapRef)", "give file or configMapRef, exactly one of the two"),

@@ -9,9 +9,9 @@ from typing import Any
 from green_llm.api.v1alpha1.policy import OBJECTIVES
 from green_llm.domain.amounts import Amounts, total
 from green_llm.domain.plan import Termination
-from green_llm.domain.request import Kind, Mode, ObjectKey, Problem
+from green_llm.domain.request import Kind, Mode, ObjectKey, Policy, Problem
 from green_llm.domain.routes import Rung
-from green_llm.domain.series import SignalKind, SourceHealth
+from green_llm.domain.series import SourceHealth
 from green_llm.services.outcome import Outcome, WeightRow
 
 Status = dict[str, Any]
@@ -82,7 +82,7 @@ def policy_status(outcome: Outcome, previous: Mapping[str, Any] | None = None) -
             "usedLiters": decimal(outcome.water.used_liters),
             "remainingLiters": decimal(outcome.water.remaining_liters),
         }
-    status["perHour"] = per_hour(total(outcome.in_force.values()))
+    status["perHour"] = per_hour(total(outcome.in_force.values()), outcome.policy)
     status["savings"] = _savings(outcome)
     return status
 
@@ -101,8 +101,9 @@ def _ready(outcome: Outcome, last: Mapping[str, Any] | None) -> tuple[str, str, 
 
 
 def in_currency(unit: str, outcome: Outcome) -> str:
-    """A unit of the model, whose money is "$", in the policy's currency."""
-    return unit.replace("$", outcome.policy.currency)
+    """A unit of the model, whose money is "$", in the policy's currency; marginal emissions say that they are."""
+    marginal = "" if outcome.policy.takes_inventory else " (marginal)"
+    return unit.replace("$", outcome.policy.currency).replace("kgCO2", f"kgCO2{marginal}")
 
 
 def demand_statuses(outcome: Outcome, previous: Mapping[ObjectKey, Mapping[str, Any]]) -> dict[ObjectKey, Status]:
@@ -131,17 +132,14 @@ def rejected_status(problems: Iterable[Problem], now: datetime, previous: Mappin
 
 def site_statuses(outcome: Outcome, previous: Mapping[ObjectKey, Mapping[str, Any]]) -> dict[ObjectKey, Status]:
     """The status of every site that has signals: who claims it, and what its signals say now."""
-    first = int((outcome.slots.start - outcome.book.slots.start).total_seconds()) // outcome.book.slots.slot_seconds
     signals: dict[str, list[Status]] = {}
-    for (site, kind), values in sorted(outcome.book.values.items()):
-        value = values[first]
-        if value is not None:
-            entry: Status = {"kind": kind.value, "source": value.source, "value": decimal(value.value)}
-            entry |= {"unit": SignalKind(kind).unit(outcome.policy.currency), "quality": value.quality.value}
-            entry["intervalStartTime"] = moment(outcome.slots.start)
-            signals.setdefault(site, []).append(
-                entry | ({"issuedTime": moment(value.issued_at)} if value.issued_at else {})
-            )
+    for (site, kind), value in sorted(outcome.current_signals().items()):
+        entry: Status = {"kind": kind.value, "source": value.source, "value": decimal(value.value)}
+        entry |= {"unit": kind.unit(outcome.policy.currency), "quality": value.quality.value}
+        entry["intervalStartTime"] = moment(outcome.slots.start)
+        signals.setdefault(site, []).append(
+            entry | ({"issuedTime": moment(value.issued_at)} if value.issued_at else {})
+        )
     found: dict[ObjectKey, Status] = {}
     for site in sorted({name for name, _ in outcome.book.values}):
         key = ObjectKey(Kind.SITE, "", site)
@@ -190,11 +188,12 @@ def conditions(
     return found
 
 
-def per_hour(amounts: Amounts) -> Status:
+def per_hour(amounts: Amounts, policy: Policy) -> Status:
     """Rates as a status shows them."""
+    emissions = {"emissionsKilograms": decimal(amounts.emissions_kg)} if policy.takes_inventory else {}
     return {
         "cost": decimal(amounts.cost),
-        "emissionsKilograms": decimal(amounts.emissions_kg),
+        **emissions,
         "waterLiters": decimal(amounts.water_l),
         "meanDelayMilliseconds": round(amounts.mean_delay_s * 1000),
     }
@@ -264,16 +263,18 @@ def _demand_status(
         "conditions": conditions(verdicts, 0, outcome.now, previous),
         "mode": "Shadow" if shadow else "Active",
         "policy": outcome.policy.name,
-        "perHour": _steady(outcome.in_force_by_demand.get(f"{key.namespace}/{key.name}", Amounts()), previous),
+        "perHour": _steady(
+            outcome.in_force_by_demand.get(f"{key.namespace}/{key.name}", Amounts()), outcome.policy, previous
+        ),
         "routes": _routes(outcome, rows),
         "weights": [_weight(row) for row in shown],
         "omittedWeights": len(rows) - len(shown),
     }
 
 
-def _steady(amounts: Amounts, previous: Mapping[str, Any] | None) -> Status:
+def _steady(amounts: Amounts, policy: Policy, previous: Mapping[str, Any] | None) -> Status:
     """Rates, as they were while none has moved by more than a hundredth: that is no reason to write a status."""
-    new, old = per_hour(amounts), (previous or {}).get("perHour") or {}
+    new, old = per_hour(amounts, policy), (previous or {}).get("perHour") or {}
     same = new.keys() == old.keys() and all(
         abs(float(new[name]) - float(old[name])) <= STEADY * abs(float(old[name])) for name in new
     )

@@ -48,7 +48,9 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
             {"demand": demand, "area": area, "class": query_class, "shares": shares}
             for (demand, area, query_class), shares in outcome.unrouted.items()
         ],
-        "in_force_per_hour": {site: asdict(amounts) for site, amounts in outcome.in_force.items()},
+        "in_force_per_hour": {site: _amounts(outcome, amounts) for site, amounts in outcome.in_force.items()},
+        "avoided_emissions_kg_per_hour": total(outcome.nearest.values()).emissions_kg
+        - total(outcome.in_force.values()).emissions_kg,
         "broken_in_force": [entry.message for entry in outcome.broken_in_force],
         "diagnosis": [entry.message for entry in outcome.result.diagnosis] if outcome.result else [],
         "signal_problems": [problem.message for problem in outcome.book.problems],
@@ -60,6 +62,12 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
     }
 
 
+def _amounts(outcome: Outcome, amounts: Amounts) -> dict[str, float]:
+    """Fields of amounts; marginal emissions are given as a difference alone."""
+    hidden = () if outcome.policy.takes_inventory else ("emissions_kg", "carbon_cost")
+    return {name: value for name, value in asdict(amounts).items() if name not in hidden}
+
+
 def print_line(outcome: Outcome) -> None:
     """One interval in one line: what is in force beside the nearest site, and where traffic goes."""
     ours, theirs, currency = total(outcome.in_force.values()), total(outcome.nearest.values()), outcome.policy.currency
@@ -67,7 +75,9 @@ def print_line(outcome: Outcome) -> None:
     head = f"{outcome.now:%m-%d %H:%MZ} {outcome.policy.name} {ending}"
     parts = [
         f"{ours.cost:.2f} {currency}/h ({change(ours.cost, theirs.cost)})",
-        f"{ours.emissions_kg:.1f} kgCO2/h ({change(ours.emissions_kg, theirs.emissions_kg)})",
+        f"{ours.emissions_kg:.1f} kgCO2/h ({change(ours.emissions_kg, theirs.emissions_kg)})"
+        if outcome.policy.takes_inventory
+        else f"{ours.emissions_kg - theirs.emissions_kg:+.1f} kgCO2/h (marginal) against nearest",
         f"{ours.water_l:.0f} L/h ({change(ours.water_l, theirs.water_l)})",
         f"{ours.mean_delay_s * 1000:.0f} ms",
     ]
@@ -118,7 +128,7 @@ def print_rates(console: Console, outcome: Outcome) -> None:
     for name, pick in _SHOWN:
         label = name.format(currency=outcome.policy.currency)
         values = [pick(amounts) for amounts in (planned, ours, theirs)]
-        table.add_row(label, *(f"{value:,.2f}" for value in values), change(values[1], values[2]))
+        table.add_row(label, *_cells(outcome, pick, values), _change(outcome, pick, values[1], values[2]))
     console.print(table)
 
 
@@ -131,16 +141,33 @@ def print_totals(outcome: Outcome) -> None:
     table = Table(f"{outcome.policy.name}, totals", "in force", "nearest site", "difference")
     for name, pick in _SHOWN:
         label = name.format(currency=outcome.policy.currency)
-        table.add_row(label, f"{pick(ours):,.2f}", f"{pick(theirs):,.2f}", change(pick(ours), pick(theirs)))
+        values = [pick(ours), pick(theirs)]
+        table.add_row(label, *_cells(outcome, pick, values), _change(outcome, pick, *values))
     console.print(table)
     if outcome.water is not None:
         water = outcome.water
         console.print(f"water budget: {water.used_liters:,.0f} of {water.budget_liters:,.0f} L used in this period")
 
 
+def _emissions(amounts: Amounts) -> float:
+    return amounts.emissions_kg
+
+
+def _cells(outcome: Outcome, pick: Callable[[Amounts], float], values: Iterable[float]) -> list[str]:
+    """Amounts, save those that mean something only as a difference."""
+    hidden = pick is _emissions and not outcome.policy.takes_inventory
+    return ["marginal" if hidden else f"{value:,.2f}" for value in values]
+
+
+def _change(outcome: Outcome, pick: Callable[[Amounts], float], value: float, reference: float) -> str:
+    if pick is _emissions and not outcome.policy.takes_inventory:
+        return f"{value - reference:+,.2f}"
+    return change(value, reference)
+
+
 _SHOWN: tuple[tuple[str, Callable[[Amounts], float]], ...] = (
     ("cost {currency}", lambda a: a.cost),
-    ("emissions kgCO2e", lambda a: a.emissions_kg),
+    ("emissions kgCO2e", _emissions),
     ("water L", lambda a: a.water_l),
     ("energy kWh", lambda a: a.energy_kwh),
     ("mean delay ms", lambda a: a.mean_delay_s * 1000.0),

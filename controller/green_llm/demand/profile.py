@@ -9,10 +9,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from green_llm.domain.instance import FloatArray
-from green_llm.domain.request import DemandEntry
 from green_llm.domain.time import Slots
-from green_llm.domain.topology import Area
-from green_llm.errors import InvalidInputError, SignalError
+from green_llm.errors import InvalidInputError
 
 STEP_SECONDS = 900
 """Local hours begin on quarter hours of UTC in every time zone in use."""
@@ -44,21 +42,3 @@ def _between(profile: Sequence[float], zone: ZoneInfo, start: datetime, end: dat
         total += profile[hour] * ((following - moment) / timedelta(hours=1))
         moment = following
     return total
-
-
-class ProfileDemand:
-    """Implements ``services.ports.DemandCollector`` for profiles."""
-
-    async def collect(self, entry: DemandEntry, area: Area, slots: Slots, now: datetime) -> FloatArray:
-        """Queries per slot, [T].
-
-        Raises:
-            SignalError: the entry names a source, which this version cannot ask.
-        """
-        del now  # a profile does not depend on it
-        if entry.source is not None:
-            raise SignalError(
-                f'class {entry.query_class} in area {area.name}: demand from SignalSource "{entry.source.source}" is not '
-                "available in this version; give profile.queriesPerHour"
-            )
-        return queries_per_slot(entry.queries_per_hour, area.time_zone, slots)

@@ -18,7 +18,7 @@ class Amounts:
     carbon_cost: float = 0.0
     """Internal carbon price times emissions; never part of the cost."""
     emissions_kg: float = 0.0
-    """kgCO2e of grid energy."""
+    """kgCO2e of grid energy, and of on-site energy whose certificates are sold by the residual mix."""
     water_on_site_l: float = 0.0
     water_off_site_l: float = 0.0
     water_weighted_l: float = 0.0

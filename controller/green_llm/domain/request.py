@@ -10,6 +10,7 @@ from typing import Any
 
 from green_llm.domain.plan import Order
 from green_llm.domain.routes import BackendKey, RouteKey
+from green_llm.domain.series import Measure
 from green_llm.domain.topology import Area, QueryClass, Selector, Site
 
 
@@ -93,6 +94,11 @@ class Policy:
     """None admits no namespace."""
     limits: DemandLimits = field(default_factory=DemandLimits)
     guardrails: Guardrails = field(default_factory=Guardrails)
+
+    @property
+    def takes_inventory(self) -> bool:
+        """Whether emissions may be shown as amounts; marginal ones mean something only as differences."""
+        return self.accounting.signal == "Average"
 
 
 @dataclass(frozen=True)
@@ -230,6 +236,10 @@ class LiveSettings:
     timeout_seconds: float = 10.0
     secret: tuple[str, str] | None = None
     """Name and key of the Secret, in the operator's namespace."""
+    queries: Mapping[Measure, str] = field(default_factory=dict)
+    """PromQL by what it measures, with ``$name`` for parameters; Prometheus only."""
+    history_days: int = 0
+    """How far back it is asked for what forecasts are made of; 0: as the service suits."""
 
 
 ProviderSettings = StaticSettings | TariffSettings | CsvSettings | PersistenceSettings | LiveSettings

@@ -33,6 +33,35 @@ class SignalKind(StrEnum):
         return units[self]
 
 
+class Measure(StrEnum):
+    """What is measured of our own traffic; the value is its name in a SignalSource."""
+
+    DEMAND = "demand"
+    """Queries that arrive, before routing: the one measure that plans may follow."""
+    FINISHED = "finishedQueries"
+    """Queries that a site has finished: after routing, so a cross-check and never a demand."""
+    INPUT_TOKENS = "inputTokensPerQuery"
+    OUTPUT_TOKENS = "outputTokensPerQuery"
+    THROUGHPUT = "tokens"
+
+    def unit(self, currency: str) -> str:
+        """The unit in which values of this measure are kept."""
+        del currency
+        units = {
+            Measure.DEMAND: "queries/h",
+            Measure.FINISHED: "queries/h",
+            Measure.INPUT_TOKENS: "tokens",
+            Measure.OUTPUT_TOKENS: "tokens",
+            Measure.THROUGHPUT: "tokens/s",
+        }
+        return units[self]
+
+
+Quantity = SignalKind | Measure
+MeasureKey = tuple[str, str, Measure]
+"""(site, profile, measure)."""
+
+
 class Quality(StrEnum):
     """How a value came to be, best first."""
 
@@ -57,13 +86,15 @@ class Point:
 
     None for what does not age: a tariff, a day-ahead price, a constant.
     """
+    other_value: float | None = None
+    """The same counted the other way, where there are two: water of electricity with and without reservoirs."""
 
 
 @dataclass(frozen=True)
 class Series:
     """What one source knows about one kind: points in ``unit``, ordered by start, without overlap, maybe with gaps."""
 
-    kind: SignalKind
+    kind: Quantity
     source: str
     unit: str
     points: tuple[Point, ...]
@@ -77,6 +108,10 @@ class SlotValue:
     source: str
     quality: Quality
     issued_at: datetime | None = None
+    other_value: float | None = None
+    """The same counted the other way (``Point.other_value``); never planned with."""
+    rank: int = 0
+    """Place of its source in the chain; more than 0 is a fall-back."""
 
 
 @dataclass(frozen=True)
@@ -124,13 +159,17 @@ class Place:
     azimuth_degrees: float = 180.0
     """Clockwise from north."""
     hub_height_m: float = 100.0
+    wue_annual_mean_l_per_kwh: float = 0.0
+    """Of the site, over a year."""
+    wue_curve_mean_l_per_kwh: float = 0.0
+    """Of the curve over a year of the site's weather."""
 
 
 @dataclass(frozen=True)
 class SignalQuery:
     """What a provider is asked for: values of one kind over ``[start, end)`` as known at ``now``."""
 
-    kind: SignalKind
+    kind: Quantity
     params: Mapping[str, str]
     start: datetime
     end: datetime

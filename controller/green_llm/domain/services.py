@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from green_llm.domain.request import CarbonAccounting
-from green_llm.domain.series import SignalKind
+from green_llm.domain.series import Measure, Quantity, SignalKind
 
 ZONE = "[A-Z0-9-]{2,20}"
-PRICE = frozenset({SignalKind.ELECTRICITY_PRICE})
-CARBON = frozenset({SignalKind.CARBON_INTENSITY})
+PRICE: frozenset[Quantity] = frozenset({SignalKind.ELECTRICITY_PRICE})
+CARBON: frozenset[Quantity] = frozenset({SignalKind.CARBON_INTENSITY})
+MIX: frozenset[Quantity] = frozenset({SignalKind.CARBON_INTENSITY, SignalKind.EWIF})
+HYDRO = {"hydro": "Included|Excluded"}
+"""Whether the water that evaporates from reservoirs counts."""
 AVERAGE_LIFECYCLE = CarbonAccounting("Average", "Lifecycle", "Consumption")
 AVERAGE_DIRECT = CarbonAccounting("Average", "Direct", "Consumption")
 MARGINAL = CarbonAccounting("Marginal", "Direct", "Consumption")
@@ -30,7 +33,7 @@ class Service:
 
     name: str
     base_url: str
-    kinds: frozenset[SignalKind]
+    kinds: frozenset[Quantity]
     poll_seconds: int
     """How often it is asked unless the source says otherwise; what it publishes, and what it allows."""
     params: Mapping[str, str] = field(default_factory=dict)
@@ -66,20 +69,20 @@ SERVICES = _table(
         params={"location": "[a-z0-9-]{2,40}"}, accountings=(MARGINAL, AVERAGE_LIFECYCLE, AVERAGE_DIRECT),
     ),
     Service(
-        name="EnergyCharts", base_url="https://api.energy-charts.info", kinds=PRICE | CARBON, poll_seconds=1800,
-        params={"zone": "[A-Za-z0-9-]{2,12}"}, accountings=OWN_MIX,
+        name="EnergyCharts", base_url="https://api.energy-charts.info", kinds=PRICE | MIX, poll_seconds=1800,
+        params={"zone": "[A-Za-z0-9-]{2,12}"}, optional=HYDRO, accountings=OWN_MIX,
     ),
     Service(
-        name="Entsoe", base_url="https://web-api.tp.entsoe.eu", kinds=PRICE | CARBON, poll_seconds=1800,
-        params={"zone": "[0-9A-Z-]{16}"}, accountings=OWN_MIX, needs="the security token",
+        name="Entsoe", base_url="https://web-api.tp.entsoe.eu", kinds=PRICE | MIX, poll_seconds=1800,
+        params={"zone": "[0-9A-Z-]{16}"}, optional=HYDRO, accountings=OWN_MIX, needs="the security token",
     ),
     Service(
-        name="Eia", base_url="https://api.eia.gov/v2", kinds=CARBON, poll_seconds=3600,
-        params={"respondent": "[A-Z0-9]{2,6}"}, accountings=OWN_MIX, needs="the api_key",
+        name="Eia", base_url="https://api.eia.gov/v2", kinds=MIX, poll_seconds=3600,
+        params={"respondent": "[A-Z0-9]{2,6}"}, optional=HYDRO, accountings=OWN_MIX, needs="the api_key",
     ),
     Service(
-        name="CaisoOutlook", base_url="https://www.caiso.com/outlook", kinds=CARBON, poll_seconds=300,
-        accountings=OWN_MIX,
+        name="CaisoOutlook", base_url="https://www.caiso.com/outlook", kinds=MIX, poll_seconds=300,
+        optional=HYDRO, accountings=OWN_MIX,
     ),
     Service(
         name="CaisoOasis", base_url="https://oasis.caiso.com/oasisapi", kinds=PRICE, poll_seconds=3600,
@@ -98,8 +101,53 @@ SERVICES = _table(
     ),
     Service(
         name="OpenMeteo", base_url="https://api.open-meteo.com/v1", poll_seconds=1800,
-        kinds=frozenset({SignalKind.SOLAR_OUTPUT, SignalKind.WIND_OUTPUT}), needs="the apikey of the customer host",
-        works_without=True,
+        kinds=frozenset({SignalKind.SOLAR_OUTPUT, SignalKind.WIND_OUTPUT, SignalKind.WUE}),
+        needs="the apikey of the customer host", works_without=True,
+    ),
+    Service(
+        name="Prometheus", base_url="", kinds=frozenset(Measure), poll_seconds=60,
+        needs="a bearer token", works_without=True,
     ),
 )  # fmt: skip
 """By name, as a SignalSource calls it."""
+
+
+@dataclass(frozen=True)
+class QueryTemplate:
+    """Ready-made PromQL; ``$window`` is the time between two values, ``${name:regex}`` a parameter inside a pattern."""
+
+    queries: Mapping[Measure, str]
+    params: Mapping[str, str]
+
+
+OBJECT_NAME = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+_RULE = "httproute/${namespace:regex}/${route:regex}/rule/$rule(/.*)?"
+_ENVOY = {
+    name: f'sum(rate(envoy_cluster_upstream_rq_{name}{{envoy_cluster_name=~"{_RULE}"}}[$window]))'
+    for name in ("total", "retry")
+}
+_ISTIO = 'istio_requests_total{reporter="source",source_workload="$gateway",request_host="$host"}[$window]'
+_VLLM = "sum(rate(vllm:{}_total{{{}}}[$window]))"
+_MODEL = 'model_name="$model",site="$site"'
+_FINISHED = _VLLM.format("request_success", _MODEL)
+_TOKENS = {name: _VLLM.format(f"{name}_tokens", _MODEL) for name in ("prompt", "generation")}
+TEMPLATES = {
+    "EnvoyGateway": QueryTemplate(
+        # Retries are not arrivals. A rule's Envoy cluster is named by its place in the route.
+        {Measure.DEMAND: f"{_ENVOY['total']} - ({_ENVOY['retry']} or vector(0))"},
+        {"route": OBJECT_NAME, "rule": "[0-9]{1,3}"},
+    ),
+    "Istio": QueryTemplate(
+        {Measure.DEMAND: f"sum(rate({_ISTIO}))"}, {"gateway": OBJECT_NAME, "host": "[a-z0-9.-]{1,253}"},
+    ),
+    "Vllm": QueryTemplate(
+        {
+            Measure.FINISHED: _FINISHED,
+            Measure.INPUT_TOKENS: f"{_TOKENS['prompt']} / {_FINISHED}",
+            Measure.OUTPUT_TOKENS: f"{_TOKENS['generation']} / {_FINISHED}",
+            Measure.THROUGHPUT: f"{_TOKENS['prompt']} + {_TOKENS['generation']}",
+        },
+        {"model": "[A-Za-z0-9_./:-]{1,128}", "site": OBJECT_NAME},
+    ),
+}  # fmt: skip
+"""By name, as ``prometheus.template`` calls it. ``$namespace`` is always that of the demand that asks."""

@@ -65,8 +65,17 @@ class Renewable:
     azimuth_degrees: float = 180.0
     """Direction that panels face, clockwise from north."""
     hub_height_m: float = 100.0
-    certificates_sold: bool = False
-    """Sold certificates take the renewable claim away: the energy counts with the grid's carbon intensity."""
+    sold_kg_per_kwh: float | None = None
+    """Residual factor where the certificates are sold, None where they are kept. It counts in the account and never steers."""
+
+
+@dataclass(frozen=True)
+class WueModel:
+    """On-site water that follows the wet bulb: the shape is a curve's, the level the site's own annual mean."""
+
+    annual_mean_l_per_kwh: float
+    curve_mean_l_per_kwh: float
+    """Of the curve over a year of the site's weather."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,8 @@ class Performance:
     kwh_per_input_token: float
     kwh_per_output_token: float
     resource_seconds_per_token: Mapping[str, float] = field(default_factory=dict)
+    measurements: SignalRef | None = None
+    """Where what its servers measure comes from: shown beside the model, never planned with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +117,8 @@ class Site:
     """On-site water per IT energy; None where the ``wue`` signal gives it."""
     ewif_l_per_kwh: float | None
     """Off-site water per grid energy; None where the ``ewif`` signal gives it."""
+    wue_model: WueModel | None = None
+    """For a ``wue`` signal that comes from the weather."""
     water_basis: WaterBasis = WaterBasis.CONSUMPTION
     scarcity_on_site: float = 1.0
     scarcity_off_site: float = 1.0

@@ -56,6 +56,8 @@ _SCALES: dict[str, tuple[str, float]] = {
     "L/kWh": ("L/kWh", 1.0),
     "L/MWh": ("L/kWh", 0.001),
     "gal/MWh": ("L/kWh", 0.003785411784),
+    "queries/h": ("queries/h", 1.0),
+    "queries/s": ("queries/h", SECONDS_PER_HOUR),
 }
 """Unit: the base it is a multiple of, and how many of the base it is."""
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from green_llm.domain.amounts import Amounts, SiteAmounts
+from green_llm.domain.amounts import Amounts, SiteAmounts, total
 from green_llm.domain.plan import Objective
-from green_llm.domain.series import SignalKind, SourceHealth
+from green_llm.domain.series import Measure, SignalKind, SourceHealth
 from green_llm.domain.units import joules
 from green_llm.services.outcome import Outcome
 
@@ -114,13 +114,13 @@ def _amounts(
 ) -> Iterator[Metric]:
     for name, text, read in plain:
         family = make(name, text, ["policy", "site"])
-        for outcome in outcomes:
+        for outcome in _shown(outcomes, name):
             for site, amounts in pick(outcome).items():
                 add(family, [outcome.policy.name, site], read(amounts))
         yield family
     for name, text, read in money:
         family = make(name, text, ["policy", "site", "currency"])
-        for outcome in outcomes:
+        for outcome in _shown(outcomes, name):
             for site, amounts in pick(outcome).items():
                 add(family, [outcome.policy.name, site, outcome.policy.currency], read(amounts))
         yield family
@@ -130,6 +130,32 @@ def _amounts(
             for scope, read in _SCOPES:
                 add(family, [outcome.policy.name, site, scope], read(amounts))
     yield family
+
+
+def _shown(outcomes: Outcomes, name: str) -> Iterator[Outcome]:
+    """Marginal emissions are shown as differences alone."""
+    counted = name.startswith(("emissions_", "carbon_cost"))
+    return (outcome for outcome in outcomes if outcome.policy.takes_inventory or not counted)
+
+
+def avoided(outcomes: Outcomes) -> Iterator[Metric]:
+    """Emissions that sending every query to its nearest site would have had, less those of the weights in force."""
+    labels = ["policy", "signal"]
+    now = gauge(
+        "avoided_emissions_grams_per_hour", "Emissions at the nearest site less those in force, CO2e, now", labels
+    )
+    so_far = gauge("avoided_emissions_grams", "Emissions at the nearest site less those in force, CO2e, so far", labels)
+    for outcome in outcomes:
+        name = [outcome.policy.name, outcome.policy.accounting.signal]
+        if outcome.in_force:
+            add(now, name, _difference(outcome.nearest, outcome.in_force))
+        if outcome.ledger is not None:
+            add(so_far, name, _difference(outcome.ledger.nearest, outcome.ledger.in_force))
+    yield from (now, so_far)
+
+
+def _difference(theirs: SiteAmounts, ours: SiteAmounts) -> float:
+    return 1000.0 * (total(theirs.values()).emissions_kg - total(ours.values()).emissions_kg)
 
 
 def weights(outcomes: Outcomes) -> Iterator[Metric]:
@@ -161,14 +187,21 @@ def signals(outcomes: Outcomes) -> Iterator[Metric]:
     covered = gauge(
         "site_signal_covered_seconds", "Time from slot 0 on for which there are values", ["policy", "site", "kind"]
     )
+    other = gauge(
+        "site_electricity_water_otherwise_liters_per_kilowatt_hour",
+        "Off-site water per grid energy with reservoirs counted the other way, in the current slot",
+        ["policy", "site"],
+    )
+    for outcome in outcomes:
+        for (site, _), current in sorted(outcome.current_signals().items()):
+            add(other, [outcome.policy.name, site], current.other_value)
     for kind, (name, text, factor) in _SIGNALS.items():
         priced = kind is SignalKind.ELECTRICITY_PRICE
         family = gauge(
             f"site_{name}", f"{text}, in the current slot", ["policy", "site", *(["currency"] if priced else [])]
         )
         for outcome in outcomes:
-            past = outcome.book.slots.count and round((outcome.slots.start - outcome.book.slots.start).total_seconds())
-            first = past // outcome.book.slots.slot_seconds
+            first = outcome.first_slot
             for (site, signal), values in sorted(outcome.book.values.items()):
                 if signal is not kind:
                     continue
@@ -186,7 +219,39 @@ def signals(outcomes: Outcomes) -> Iterator[Metric]:
                 add(info, [*labels, value.source, value.quality.value], 1)
                 add(issued, labels, value.issued_at.timestamp() if value.issued_at else None)
         yield family
-    yield from (issued, info, covered)
+    yield from (issued, info, covered, other)
+
+
+_MEASURES = {
+    Measure.FINISHED: ("measured_queries_per_hour", "Queries that the site's servers have finished"),
+    Measure.THROUGHPUT: ("measured_tokens_per_second", "Tokens in and out of the site's servers"),
+    Measure.INPUT_TOKENS: ("measured_input_tokens_per_query", "Input tokens of a query"),
+    Measure.OUTPUT_TOKENS: ("measured_output_tokens_per_query", "Output tokens of a query"),
+}
+
+
+def traffic(outcomes: Outcomes) -> Iterator[Metric]:
+    """What arrives, how good its forecast is, and what servers measure."""
+    labels = ["policy", "demand", "area", "class"]
+    arriving = gauge("demand_queries_per_hour", "Queries that arrive, in the current slot", labels)
+    error = gauge(
+        "demand_forecast_error_ratio",
+        "Error of the demand's forecast a day ahead, over the past week, by back-test",
+        labels,
+    )
+    for outcome in outcomes:
+        for pair, arrivals in sorted(outcome.arrivals.items()):
+            queries = arrivals.queries[outcome.first_slot] / outcome.book.slots.slot_hours
+            add(arriving, [outcome.policy.name, *pair], float(queries))
+            add(error, [outcome.policy.name, *pair], arrivals.error_ratio)
+    yield from (arriving, error)
+    for measure, (name, text) in _MEASURES.items():
+        family = gauge(f"site_{name}", f"{text}, over the past hour", ["policy", "site", "profile"])
+        for outcome in outcomes:
+            for (site, profile, found), value in sorted(outcome.measured.items()):
+                if found is measure:
+                    add(family, [outcome.policy.name, site, profile], value)
+        yield family
 
 
 def plans(outcomes: Outcomes) -> Iterator[Metric]:
@@ -237,8 +302,9 @@ def plans(outcomes: Outcomes) -> Iterator[Metric]:
 
 
 def _unit(unit: str, outcome: Outcome) -> str:
-    """The model's "$" is the policy's currency."""
-    return unit.replace("$", outcome.policy.currency)
+    """The model's "$" is the policy's currency; marginal emissions say that they are."""
+    marginal = "" if outcome.policy.takes_inventory else " (marginal)"
+    return unit.replace("$", outcome.policy.currency).replace("kgCO2", f"kgCO2{marginal}")
 
 
 def ledgers(outcomes: Outcomes) -> Iterator[Metric]:

@@ -52,6 +52,10 @@ class Recorder(Collector):
             ["policy", "site", "kind"],
             registry=self.registry,
         )
+        self._fallbacks = Counter(
+            "greenllm_signal_fallbacks", "Intervals whose current value is not the first source's",
+            ["policy", "site", "kind", "source"], registry=self.registry,
+        )  # fmt: skip
 
     def record(self, outcome: Outcome) -> None:
         """Take over the outcome of an interval."""
@@ -66,6 +70,9 @@ class Recorder(Collector):
         self._writes.labels(policy, "failed").inc(len(outcome.writes_failed))
         for problem in outcome.book.problems:
             self._problems.labels(policy, problem.site, problem.kind.value).inc()
+        for (site, kind), value in outcome.current_signals().items():
+            if value.rank:
+                self._fallbacks.labels(policy, site, kind.value, value.source).inc()
         with self._lock:
             self._outcomes = {**self._outcomes, policy: outcome}
 
@@ -80,9 +87,11 @@ class Recorder(Collector):
         outcomes = list(self._outcomes.values())
         yield from families.rates(outcomes)
         yield from families.totals(outcomes)
+        yield from families.avoided(outcomes)
         if self._route_matrix:
             yield from families.weights(outcomes)
         yield from families.signals(outcomes)
+        yield from families.traffic(outcomes)
         yield from families.plans(outcomes)
         yield from families.ledgers(outcomes)
         yield from families.sources(dict(self.sources()))

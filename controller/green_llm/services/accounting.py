@@ -22,8 +22,13 @@ SlotAmounts = tuple[dict[str, Amounts], bool]
 """Amounts of a whole slot by site, and whether a value was missing for some of the traffic."""
 
 
-def slot_amounts(instance: Instance, shares: FloatArray, sites: Sequence[Site], order: Order) -> list[SlotAmounts]:
-    """Amounts of every slot, by site, for shares [I,J,K,T]; what has no value is left out and said."""
+def slot_amounts(
+    instance: Instance, shares: FloatArray, sites: Sequence[Site], order: Order, residual_kg_per_kwh: FloatArray
+) -> list[SlotAmounts]:
+    """Amounts of every slot, by site, for shares [I,J,K,T]; what has no value is left out and said.
+
+    On-site energy is without carbon, save by ``residual_kg_per_kwh`` [J,T] where its certificates are sold.
+    """
     facility = facility_kwh(instance, shares)
     grid = best_grid_energy(instance, shares, order)
     least = np.maximum(0.0, facility - instance.available_kwh)
@@ -37,7 +42,7 @@ def slot_amounts(instance: Instance, shares: FloatArray, sites: Sequence[Site], 
         "cost_paid": np.maximum(0.0, cost),
         "cost_earned": np.maximum(0.0, -cost),
         "carbon_cost": instance.carbon_price[:, None] * emissions,
-        "emissions_kg": emissions,
+        "emissions_kg": emissions + residual_kg_per_kwh * (facility - grid),
         "water_on_site_l": on_site,
         "water_off_site_l": off_site,
         "water_weighted_l": _weighted_water(sites, on_site, off_site),

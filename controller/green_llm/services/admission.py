@@ -12,6 +12,7 @@ from green_llm.domain.plan import Objective
 from green_llm.domain.request import (
     Demand,
     Kind,
+    LiveSettings,
     ObjectKey,
     Policy,
     Problem,
@@ -19,7 +20,8 @@ from green_llm.domain.request import (
     Source,
 )
 from green_llm.domain.routes import BackendKey, Route, RouteKey
-from green_llm.domain.topology import Site
+from green_llm.domain.series import SignalKind
+from green_llm.domain.topology import Site, WaterBasis
 from green_llm.services.pairing import Ground, ManagedRoute, PairRequest, Pairs, RuleKey
 
 
@@ -159,17 +161,12 @@ def _site_problems(
             f"sites of GreenPolicy {policy.name} count water as {' and '.join(water_bases)}; give all of them one basis",
             "WaterBasisMixed",
         )
-    if any(renewable.certificates_sold for renewable in site.renewables):
-        yield Problem(
-            key,
-            "spec.power.renewables",
-            "certificates: Sold needs a residual carbon factor, which this version does not have; "
-            "leave the installation out, so that its energy counts as the grid's",
-            "CertificatesUnsupported",
-        )
     for kind, chain in site.signals.items():
         for index, reference in enumerate(chain):
-            if reference.source not in sources:
+            source = sources.get(reference.source)
+            if source is not None and isinstance(source.settings, LiveSettings):
+                yield from _water_problems(site, kind, index, source.name)
+            if source is None:
                 yield Problem(
                     key,
                     f"spec.signals.{kind.value}[{index}].source",
@@ -177,6 +174,27 @@ def _site_problems(
                     "create it or correct the name",
                     "SourceNotFound",
                 )
+
+
+def _water_problems(site: Site, kind: SignalKind, index: int, source: str) -> Iterator[Problem]:
+    """What live sources of water need of a site."""
+    key, where = ObjectKey(Kind.SITE, "", site.name), f"spec.signals.{kind.value}[{index}].source"
+    if kind is SignalKind.WUE and site.wue_model is None:
+        yield Problem(
+            key,
+            "spec.water.wueModel",
+            f"SignalSource {source} gives the shape of the water's year, not its level; give wueModel with the site's annual "
+            "mean and where it is from",
+            "WueModelMissing",
+        )
+    if kind in (SignalKind.WUE, SignalKind.EWIF) and site.water_basis is WaterBasis.WITHDRAWAL:
+        yield Problem(
+            key,
+            where,
+            f"SignalSource {source} counts water that is consumed, the site water that is withdrawn; give it a source of its "
+            "own or set spec.water.basis to Consumption",
+            "WaterBasisMixed",
+        )
 
 
 def _orphans(resources: Resources) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from green_llm.domain.arrivals import Arrivals
 from green_llm.domain.distance import link
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.series import SignalBook, SignalKind
@@ -25,7 +26,7 @@ class Traffic:
     """One pair with what arrives and where it goes now."""
 
     pair: PairRequest
-    queries: FloatArray
+    arrivals: Arrivals
     """[T] of the book's slots."""
     current: Shares | None
     """Shares in force by site, summing to 1; None where unknown (no route, or no weight)."""
@@ -44,6 +45,8 @@ class Assembled:
     traffic: tuple[Traffic, ...]
     place: tuple[tuple[int, int], ...]
     """(area, class) index of each traffic."""
+    residual_kg_per_kwh: FloatArray
+    """[J,T]: carbon of on-site energy whose certificates are sold, over all on-site energy. For the account alone."""
 
 
 def required_kinds(site: Site) -> tuple[SignalKind, ...]:
@@ -94,7 +97,7 @@ def assemble(
     demand = np.zeros((len(areas), len(classes), slots.count))
     limit = np.full((len(areas), len(classes)), np.inf)
     for entry, (i, k) in zip(traffic, place, strict=True):
-        demand[i, k] = entry.queries[first:last]
+        demand[i, k] = entry.arrivals.queries[first:last]
         limit[i, k] = np.inf if entry.pair.query_class.delay_limit_s is None else entry.pair.query_class.delay_limit_s
         allowed[i, :, k] = [site.name in entry.pair.sites for site in sites]
         if entry.current is not None:
@@ -118,7 +121,7 @@ def assemble(
         **_site_numbers(sites, book, window),
         **_class_numbers(sites, traffic, place, areas, classes, slots),
     )
-    return Assembled(instance, tuple(traffic), place)
+    return Assembled(instance, tuple(traffic), place, _residual(sites, book, window))
 
 
 def _groups(traffic: Sequence[Traffic], place: Sequence[tuple[int, int]]) -> tuple[tuple[tuple[int, int], ...], ...]:
@@ -176,6 +179,29 @@ def _site_numbers(sites: Sequence[Site], book: SignalBook, window: tuple[int, in
             len(resources), len(sites)
         ),
     }
+
+
+def _residual(sites: Sequence[Site], book: SignalBook, window: tuple[int, int]) -> FloatArray:
+    """Carbon of on-site energy, kg/kWh, [J,T]: of what is sold by its residual factor, of the rest nothing."""
+    first, last = window
+    found = np.zeros((len(sites), last - first))
+    for j, site in enumerate(sites):
+        if all(entry.sold_kg_per_kwh is None for entry in site.renewables):
+            continue
+        power = [
+            entry.capacity_kw
+            * np.array(
+                [
+                    np.nan if value is None else value.value
+                    for value in book.values[site.name, entry.type.output_signal][first:last]
+                ]
+            )
+            for entry in site.renewables
+        ]
+        carbon = sum(p * (e.sold_kg_per_kwh or 0.0) for p, e in zip(power, site.renewables, strict=True))
+        total = np.sum(power, axis=0)
+        found[j] = np.divide(carbon, total, out=np.zeros_like(total), where=total > 0)
+    return found
 
 
 def _class_numbers(

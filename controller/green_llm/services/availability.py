@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from green_llm.domain.amounts import Ledger
+from green_llm.domain.arrivals import Arrivals
 from green_llm.domain.series import SignalBook, SignalKind
 from green_llm.domain.topology import Site
 from green_llm.services.assemble import Traffic, covered_slots
@@ -82,7 +83,7 @@ def remaining_traffic(traffic: Sequence[Traffic], found: Availability) -> list[T
         known = current if sum(current.values()) > 0 else None
         if entry.fixed and known is None:
             continue
-        rest.append(Traffic(entry.pair, entry.queries * (1.0 - held), known))
+        rest.append(Traffic(entry.pair, Arrivals(entry.arrivals.queries * (1.0 - held)), known))
     return rest
 
 
@@ -104,6 +105,6 @@ def held_water_liters(
                 performance.kwh_per_input_token * query.input_tokens
                 + performance.kwh_per_output_token * query.output_tokens
             )
-            energy = float(np.sum(entry.queries[window[0] : window[1]])) * share * per_query
+            energy = float(np.sum(entry.arrivals.queries[window[0] : window[1]])) * share * per_query
             liters += energy * (site.wue_l_per_kwh + site.pue * site.ewif_l_per_kwh)
     return liters

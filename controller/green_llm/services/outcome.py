@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from green_llm.domain.amounts import Amounts, Ledger, SiteAmounts
+from green_llm.domain.arrivals import Arrivals
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Diagnosis, Result
 from green_llm.domain.request import Policy, Problem
 from green_llm.domain.routes import RouteKey, Verified
-from green_llm.domain.series import SignalBook
+from green_llm.domain.series import MeasureKey, SignalBook, SignalKind, SlotValue
 from green_llm.domain.time import Slots
 
 
@@ -88,10 +89,25 @@ class Outcome:
     """Sites kept at their share because a signal of the current slot is missing, and which."""
     horizon_shortened_to: int | None = None
     """Slots planned where signals cover less than the policy's horizon."""
+    arrivals: Mapping[tuple[str, str, str], Arrivals] = field(default_factory=dict)
+    """By (demand, area, class); over the slots of the book."""
+    measured: Mapping[MeasureKey, float] = field(default_factory=dict)
+    """What servers say of the past hour."""
     ledger: Ledger | None = None
     water: WaterAccount | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time by step: signals, assemble, solve, write."""
+
+    @property
+    def first_slot(self) -> int:
+        """The current slot's place in the book, which may begin before it."""
+        return round((self.slots.start - self.book.slots.start).total_seconds()) // self.book.slots.slot_seconds
+
+    def current_signals(self) -> dict[tuple[str, SignalKind], SlotValue]:
+        """The value of the current slot by (site, kind), where there is one."""
+        first = self.first_slot
+        found = {key: values[first] for key, values in self.book.values.items() if first < len(values)}
+        return {key: value for key, value in found.items() if value is not None}
 
     @property
     def degraded(self) -> bool:

@@ -12,7 +12,7 @@ from green_llm.domain.amounts import Ledger
 from green_llm.domain.plan import Plan, Result, Termination
 from green_llm.domain.request import Kind, ObjectKey, Problem
 from green_llm.domain.routes import Route, RouteKey
-from green_llm.domain.series import SignalBook
+from green_llm.domain.series import MeasureKey, SignalBook
 from green_llm.domain.time import Slots, floor_to_slot, slots_from
 from green_llm.errors import NoPlanError, SignalError, StoreError
 from green_llm.optimizer import Session, optimize
@@ -74,6 +74,7 @@ class Interval:
     traffic: tuple[Traffic, ...]
     ledger: Ledger
     sites: Availability
+    measured: Mapping[MeasureKey, float]
     water: WaterAccount | None
 
 
@@ -173,7 +174,10 @@ class Planning:
         ledger = await self._ledgers.load(policy.name) or open_ledger(now, policy.slot_seconds)
         slots = slots_from(now, policy.slot_seconds, policy.slots)
         window, past = _window(ledger, slots, now)
-        book = await self._signals.collect(policy, request.sites, request.sources, window, now)
+        book, measured = await asyncio.gather(
+            self._signals.collect(policy, request.sites, request.sources, window, now),
+            self._signals.measured(request.sites, request.sources, now),
+        )
         traffic, unknown = await self._traffic(request, routes, window, now)
         ledger = valuing.charged(request, ledger, traffic, book, past, now)
         sites = availability(request.sites, book, past, ledger, now, policy.guardrails.hold_seconds)
@@ -187,6 +191,7 @@ class Planning:
             traffic=tuple(traffic),
             ledger=ledger,
             sites=sites,
+            measured=measured,
             water=None if policy.water is None else water_account(ledger, policy.water, slots),
         )
         return interval, unknown
@@ -202,11 +207,13 @@ class Planning:
                 problems.append(replace(pair.fixed, message=f"{pair.fixed.message}; it has no weights in force either"))
                 continue
             try:
-                queries = await self._demand.collect(pair.entry, pair.area, window, now)
+                arrivals = await self._demand.collect(
+                    pair.entry, pair.area, pair.demand.namespace, request.sources, window, now
+                )
             except SignalError as error:
                 problems.append(_unknown_demand(pair, str(error)))
                 continue
-            traffic.append(Traffic(pair, queries, current))
+            traffic.append(Traffic(pair, arrivals, current))
         return traffic, problems
 
     async def _plan(self, interval: Interval) -> Planned:
@@ -407,6 +414,8 @@ def _outcome(
         excluded=_excluded(request),
         held_sites={name: ", ".join(kinds) for name, kinds in sites.holding.items()},
         horizon_shortened_to=interval.sites.slots if interval.sites.slots < request.policy.slots else None,
+        arrivals={pair_name(entry.pair): entry.arrivals for entry in traffic},
+        measured=interval.measured,
         ledger=interval.ledger,
         water=interval.water,
         seconds=clock.laps,

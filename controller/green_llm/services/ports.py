@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Protocol
 
 from green_llm.domain.amounts import Ledger
-from green_llm.domain.instance import FloatArray
+from green_llm.domain.arrivals import Arrivals
 from green_llm.domain.request import DemandEntry, Policy, Source
 from green_llm.domain.routes import Route, RouteKey, RouteWrite
-from green_llm.domain.series import Series, SignalBook, SignalQuery
+from green_llm.domain.series import MeasureKey, Series, SignalBook, SignalQuery
 from green_llm.domain.time import Slots
 from green_llm.domain.topology import Area, Site
 
@@ -39,12 +39,26 @@ class SignalCollector(Protocol):
         """
         ...
 
+    async def measured(
+        self, sites: Collection[Site], sources: Mapping[str, Source], now: datetime
+    ) -> Mapping[MeasureKey, float]:
+        """What servers have measured over the past hour, where a site says who asks them; what is not known is left out."""
+        ...
+
 
 class DemandCollector(Protocol):
     """Says how many queries arrive."""
 
-    async def collect(self, entry: DemandEntry, area: Area, slots: Slots, now: datetime) -> FloatArray:
-        """Queries per slot, [T].
+    async def collect(
+        self,
+        entry: DemandEntry,
+        area: Area,
+        namespace: str,
+        sources: Mapping[str, Source],
+        slots: Slots,
+        now: datetime,
+    ) -> Arrivals:
+        """Queries per slot; ``namespace`` is the demand's.
 
         Raises:
             SignalError: the entry's source has no value for a slot.

@@ -34,16 +34,16 @@ def amounts_of(request: PolicyRequest, found: Assembled, shares: PairShares) -> 
     """Amounts by slot and site of given shares."""
     if _nothing(found):
         return [({}, bool(found.traffic))] * found.instance.slots
-    return slot_amounts(found.instance, share_array(found, shares), request.sites, request.policy.order)
+    array = share_array(found, shares)
+    return slot_amounts(found.instance, array, request.sites, request.policy.order, found.residual_kg_per_kwh)
 
 
 def nearest_amounts(request: PolicyRequest, found: Assembled, shares: PairShares) -> list[SlotAmounts]:
     """Amounts by slot and site, had the same traffic gone to its nearest site."""
     if _nothing(found):
         return [({}, bool(found.traffic))] * found.instance.slots
-    return slot_amounts(
-        found.instance, nearest_shares(found.instance) * _counted(found, shares), request.sites, request.policy.order
-    )
+    nearest = nearest_shares(found.instance) * _counted(found, shares)
+    return slot_amounts(found.instance, nearest, request.sites, request.policy.order, found.residual_kg_per_kwh)
 
 
 def _nothing(found: Assembled) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
-from green_llm.domain.request import LiveSettings, PersistenceSettings, Policy, Source
+from green_llm.domain.request import LiveSettings, PersistenceSettings, Policy, Source, SourceRef
 from green_llm.domain.series import (
+    Measure,
+    MeasureKey,
     Place,
     Point,
     Series,
@@ -31,6 +34,7 @@ from green_llm.signals.registry import provider_of
 from green_llm.signals.resample import to_slots
 
 FETCH_TIMEOUT_SECONDS = 10.0
+MEASURED_OVER = timedelta(hours=1)
 PLAUSIBLE = {
     SignalKind.ELECTRICITY_PRICE: (-2000.0, 20000.0),
     SignalKind.CARBON_INTENSITY: (0.0, 2000.0),
@@ -39,7 +43,12 @@ PLAUSIBLE = {
     SignalKind.WUE: (0.0, 50.0),
     SignalKind.EWIF: (0.0, 50.0),
 }
-"""In the kind's unit. Outside, a value is taken for an error of the source and not used."""
+"""In the kind's unit, prices in USD. Outside, a value is taken for an error of the source and not used."""
+USD_WORTH = {
+    "AUD": 0.65, "CAD": 0.72, "CHF": 1.2, "CNY": 0.14, "CZK": 0.046, "DKK": 0.15, "EUR": 1.1, "GBP": 1.3, "HUF": 0.0029,
+    "INR": 0.012, "JPY": 0.0067, "KRW": 0.0007, "NOK": 0.096, "NZD": 0.6, "PLN": 0.26, "SEK": 0.1, "SGD": 0.76,
+}  # fmt: skip
+"""Orders of magnitude for these bounds alone, where a policy gives no rate; nothing is ever converted with them."""
 
 FetchKey = tuple[str, SignalKind, tuple[tuple[str, str], ...], str, Place | None, datetime, datetime]
 
@@ -92,7 +101,8 @@ class Collector:
                 problems.append(SignalProblem(site.name, kind, message, reference.source))
                 continue
             for slot, value in enumerate(found):
-                filled[slot] = filled[slot] or value
+                if filled[slot] is None and value is not None:
+                    filled[slot] = replace(value, rank=index)
         missing = [slot for slot, value in enumerate(filled) if value is None]
         if missing:
             start = current.slots.slot_start(missing[0])
@@ -115,7 +125,7 @@ class Collector:
         source = _checked(current, kind, chain, index)
         series = await self._fetch(current, site, kind, chain, index, current.slots.start, current.slots.end)
         fresh = [point for point in series.points if _fresh(point, reference, source, current.now)]
-        low, high = PLAUSIBLE[kind]
+        low, high = _plausible(kind, current.policy)
         for point in fresh:
             if not low <= point.value <= high:
                 raise SignalError(
@@ -176,6 +186,43 @@ class Collector:
                 return series.points
         raise SignalError("; ".join(reasons) or "no earlier source of the chain has a value to repeat")
 
+    async def series(self, source: Source, reference: SourceRef, query: SignalQuery) -> Series:
+        """What one source knows of a measure, outside of any chain.
+
+        Raises:
+            SignalError: it knows nothing of it, or a parameter is wrong.
+        """
+        for fault in _parameter_faults(source, reference.params):
+            raise SignalError(fault)
+        if isinstance(source.settings, LiveSettings) and query.kind not in source.settings.queries:
+            known = ", ".join(sorted(source.settings.queries)) or "nothing of our own traffic"
+            raise SignalError(f"SignalSource {source.name} measures no {query.kind.value} (it measures: {known})")
+        return await _ask(self._provider(source), query, source)
+
+    async def measured(
+        self, sites: Collection[Site], sources: Mapping[str, Source], now: datetime
+    ) -> Mapping[MeasureKey, float]:
+        """The mean of the past hour of everything that a site's servers measure; what is not known is left out."""
+        found: dict[MeasureKey, float] = {}
+        for site in sites:
+            for profile, performance in site.performance.items():
+                reference = performance.measurements
+                source = None if reference is None else sources.get(reference.source)
+                if reference is None or source is None or not isinstance(source.settings, LiveSettings):
+                    continue
+                for measure in sorted(set(source.settings.queries) - {Measure.DEMAND}):
+                    start, unit = now - MEASURED_OVER, measure.unit("")
+                    query = SignalQuery(measure, reference.params, start, now, now, unit, site.time_zone)
+                    try:
+                        points = (await self.series(source, SourceRef(source.name, reference.params), query)).points
+                    except SignalError:
+                        continue  # the source's status says what is wrong
+                    seconds = [(point.end - point.start).total_seconds() for point in points]
+                    if points:
+                        total = sum(p.value * s for p, s in zip(points, seconds, strict=True))
+                        found[site.name, profile, measure] = total / sum(seconds)
+        return found
+
     def _provider(self, source: Source) -> SignalProvider:
         known = self._providers.get(source.name)
         if known is None or known[0] != source:
@@ -184,8 +231,30 @@ class Collector:
         return known[1]
 
 
+def _plausible(kind: SignalKind, policy: Policy) -> tuple[float, float]:
+    """Bounds in the kind's unit; prices in a currency of unknown worth have none."""
+    low, high = PLAUSIBLE[kind]
+    if kind is not SignalKind.ELECTRICITY_PRICE or policy.currency == "USD":
+        return low, high
+    given = {entry.source_currency: entry.rate for entry in policy.exchange_rates}
+    worth = 1.0 / given["USD"] if "USD" in given else USD_WORTH.get(policy.currency)
+    return (-math.inf, math.inf) if worth is None else (low / worth, high / worth)
+
+
 def _place(site: Site, kind: SignalKind) -> Place | None:
     """Where the installation stands whose output is asked for; of several of a kind the first speaks for all."""
+    if kind is SignalKind.WUE:
+        model = site.wue_model
+        place = Place(site.location.latitude, site.location.longitude)
+        return (
+            place
+            if model is None
+            else replace(
+                place,
+                wue_annual_mean_l_per_kwh=model.annual_mean_l_per_kwh,
+                wue_curve_mean_l_per_kwh=model.curve_mean_l_per_kwh,
+            )
+        )
     installation = next((entry for entry in site.renewables if entry.type.output_signal is kind), None)
     if installation is None:
         return None
@@ -227,23 +296,28 @@ def _checked(current: _Round, kind: SignalKind, chain: tuple[SignalRef, ...], in
     return source
 
 
-def _entry_faults(
-    policy: Policy, source: Source, kind: SignalKind, chain: tuple[SignalRef, ...], index: int
-) -> Iterator[str]:
-    reference = chain[index]
+def _parameter_faults(source: Source, params: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with what a source is asked for."""
     patterns = {**source.params, **source.optional_params}
-    for name, value in reference.params.items():
+    for name, value in params.items():
         if name not in patterns:
             known = ", ".join(sorted(patterns)) or "none"
             yield f'SignalSource {source.name} takes no parameter "{name}" (known: {known})'
         elif not re.fullmatch(patterns[name], value):
             yield f'parameter {name}: "{value}" does not match {patterns[name]} of SignalSource {source.name}'
+    missing = sorted(set(source.params) - set(params))
+    if missing:
+        yield f'parameter "{missing[0]}" of SignalSource {source.name} is missing'
+
+
+def _entry_faults(
+    policy: Policy, source: Source, kind: SignalKind, chain: tuple[SignalRef, ...], index: int
+) -> Iterator[str]:
+    reference = chain[index]
+    yield from _parameter_faults(source, reference.params)
     if isinstance(source.settings, LiveSettings) and kind not in SERVICES[source.settings.service].kinds:
         known = ", ".join(sorted(SERVICES[source.settings.service].kinds))
         yield f"SignalSource {source.name} ({source.settings.service}) gives no {kind.value} (it gives: {known})"
-    missing = sorted(set(source.params) - set(reference.params))
-    if missing:
-        yield f'parameter "{missing[0]}" of SignalSource {source.name} is missing'
     repeats = isinstance(source.settings, PersistenceSettings)
     if kind is SignalKind.CARBON_INTENSITY and not repeats and source.accounting != policy.accounting:
         declared = "undeclared" if source.accounting is None else "/".join(vars(source.accounting).values())

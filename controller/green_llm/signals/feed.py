@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from green_llm.domain.series import Place, Point, SignalKind
+from green_llm.domain.series import Place, Point, Quantity
 from green_llm.errors import SignalError
 
 
@@ -17,7 +17,7 @@ from green_llm.errors import SignalError
 class Ask:
     """What is wanted of a service: one kind, for one zone (or place), over an interval."""
 
-    kind: SignalKind
+    kind: Quantity
     params: Mapping[str, str]
     start: datetime
     end: datetime
@@ -26,6 +26,10 @@ class Ask:
     """What emission factors count: Lifecycle or Direct."""
     place: Place | None = None
     secret: str = ""
+    query: str = ""
+    """PromQL with ``$name`` for parameters; Prometheus only."""
+    known_until: datetime | None = None
+    """Up to where measured values are known; only later ones are needed."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Request:
     private: Mapping[str, str] = field(default_factory=dict)
     no_data: frozenset[int] = frozenset()
     """Statuses that mean "nothing there yet"; the answer is then empty."""
+    read: frozenset[int] = frozenset()
+    """Other statuses whose body says what is the matter: it goes to the parser."""
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,8 @@ class HttpClient:
             body = await _read(answer, shown)
             if answer.status in request.no_data:
                 return b""
+            if answer.status in request.read:
+                return body
             if answer.status == HTTPStatus.OK:
                 self._remember(shown, answer.headers, body)
                 return body

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from green_llm.domain.request import LiveSettings, Source
-from green_llm.domain.series import Place, Point, Quality, Series, SignalKind, SignalQuery, SourceHealth
+from green_llm.domain.series import Measure, Place, Point, Quality, Quantity, Series, SignalQuery, SourceHealth
 from green_llm.domain.units import convert
 from green_llm.errors import SignalError
 from green_llm.signals.feed import Ask, Feed, Found, Login
@@ -37,7 +37,7 @@ TOKEN_SECONDS = 1500.0
 """Tokens of logins are good for half an hour."""
 ReadSecret = Callable[[str, str], Awaitable[str]]
 """(name, key) of a Secret → its text. Raises SignalError where it is not there."""
-Question = tuple[str, SignalKind, tuple[tuple[str, str], ...], Place | None]
+Question = tuple[str, Quantity, tuple[tuple[str, str], ...], Place | None]
 
 
 @dataclass
@@ -95,6 +95,9 @@ class LiveHub:
         if not found:
             why = cache.error or "has not answered yet"
             raise SignalError(f"SignalSource {source.name}: {why}")
+        found.sort(key=lambda p: p.start)
+        if cache.unit == query.unit:
+            return Series(query.kind, source.name, query.unit, tuple(_apart(found)))
         try:
             points = [
                 Point(
@@ -104,7 +107,7 @@ class LiveHub:
                     p.quality,
                     p.issued_at,
                 )
-                for p in sorted(found, key=lambda p: p.start)
+                for p in found
             ]
         except ValueError as error:
             raise SignalError(f"SignalSource {source.name}: unit: {error}") from error
@@ -206,7 +209,19 @@ class LiveHub:
         feed = self._feeds[settings.service]
         secret = cache.secret = await self._secret(source, settings)
         factors = source.accounting.factors if source.accounting is not None else "Lifecycle"
-        ask = Ask(query.kind, query.params, hour - BACK, hour + AHEAD, now, factors, query.place, secret)
+        back = timedelta(days=settings.history_days) if settings.history_days else BACK
+        ask = Ask(
+            query.kind,
+            query.params,
+            hour - back,
+            hour + AHEAD,
+            now,
+            factors,
+            query.place,
+            secret,
+            settings.queries.get(query.kind, "") if isinstance(query.kind, Measure) else "",
+            max((p.end for p in cache.points.values() if p.quality is Quality.MEASURED), default=None),
+        )
         begun = time.monotonic()
         found = await self._answer(source, settings, feed, ask)
         health = self.health.setdefault(source.name, SourceHealth())
@@ -217,7 +232,7 @@ class LiveHub:
         if found.unit != cache.unit:
             cache.unit, cache.points = found.unit, {}
         cache.points |= {point.start: point for point in found.points}
-        cache.points = {start: point for start, point in cache.points.items() if point.end > now - KEPT}
+        cache.points = {start: point for start, point in cache.points.items() if point.end > now - max(KEPT, back)}
         cache.error = None if cache.points else FetchError(Reason.ANSWER, "has no value for the coming hours yet")
         moved = {s: p.value for s, p in cache.points.items()} != {s: p.value for s, p in before.items()}
         if moved or recovered:

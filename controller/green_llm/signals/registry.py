@@ -28,6 +28,7 @@ from green_llm.signals.providers import (
     grid_status_io,
     octopus_agile,
     open_meteo,
+    prometheus,
     uk_carbon_intensity,
     watt_time,
 )
@@ -48,6 +49,7 @@ FEEDS: Mapping[str, Feed] = {
     "GridStatusIo": grid_status_io.FEED,
     "OctopusAgile": octopus_agile.FEED,
     "OpenMeteo": open_meteo.FEED,
+    "Prometheus": prometheus.FEED,
     "UKCarbonIntensity": uk_carbon_intensity.FEED,
     "WattTime": watt_time.FEED,
 }

@@ -35,4 +35,6 @@ def _slot(
     mean = sum(point.value * seconds for point, seconds in inside) / covered
     issues = [point.issued_at for point, _ in inside if point.issued_at is not None]
     quality = max((point.quality for point, _ in inside), key=_WORST_LAST.index)
-    return SlotValue(transform(mean), source, quality, min(issues, default=None))
+    others = [point.other_value * seconds for point, seconds in inside if point.other_value is not None]
+    other = sum(others) / covered if len(others) == len(inside) else None
+    return SlotValue(transform(mean), source, quality, min(issues, default=None), other)

@@ -27,8 +27,30 @@ from green_llm.domain.topology import (
     Site,
     SiteState,
     WaterBasis,
+    WueModel,
 )
 from green_llm.domain.units import fraction, kilograms, kwh_from_millijoules
+
+
+class WueModelSpec(Model):
+    """On-site water that follows the wet bulb, through a source of weather in signals.wue."""
+
+    annual_mean_liters_per_k_wh: PositiveText = Field(
+        alias="annualMeanLitersPerKWh", description="The site's own WUE over a year, litres per kWh of IT energy."
+    )
+    curve_mean_liters_per_k_wh: PositiveText = Field(
+        alias="curveMeanLitersPerKWh",
+        description="Mean of the cooling-tower curve over a year of the site's weather (docs/signals.md), litres per kWh.",
+    )
+    annual_mean_source: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        description="Where the annual mean is from: a report and its year."
+    )
+
+    @model_validator(mode="after")
+    def _positive_curve(self) -> Self:
+        if float(self.curve_mean_liters_per_k_wh) <= 0:
+            raise ValueError("curveMeanLitersPerKWh: must be more than 0")
+        return self
 
 
 class Water(Model):
@@ -41,6 +63,9 @@ class Water(Model):
         None,
         alias="ewifLitersPerKWh",
         description="Off-site water, litres per kWh of grid energy. Or give signals.ewif.",
+    )
+    wue_model: WueModelSpec | None = Field(
+        None, description="What a source of weather in signals.wue needs: level and shape over a year."
     )
     basis: Literal["Consumption", "Withdrawal"] = Field(
         "Consumption", description="What a litre counts; all sites of a policy must agree."
@@ -66,8 +91,19 @@ class RenewableSpec(Model):
         None, description="Hub height of turbines, m; 100 where left out."
     )
     certificates: Literal["Retained", "Sold"] = Field(
-        "Retained", description="Whether certificates of origin are kept."
+        "Retained", description="Whether certificates of origin are kept. It counts in the account and never steers."
     )
+    residual_grams_per_k_wh: Annotated[int, Field(ge=0, le=2000)] | None = Field(
+        None,
+        alias="residualGramsPerKWh",
+        description="Carbon of the residual mix, gCO2e/kWh: what energy counts with once its certificates are Sold.",
+    )
+
+    @model_validator(mode="after")
+    def _sold_needs_a_factor(self) -> Self:
+        if (self.certificates == "Sold") != (self.residual_grams_per_k_wh is not None):
+            raise ValueError("residualGramsPerKWh: give it where certificates are Sold, and only there")
+        return self
 
 
 class Power(Model):
@@ -113,6 +149,10 @@ class PerformanceSpec(Model):
     )
     resource_seconds_per_thousand_tokens: Annotated[tuple[ResourceSeconds, ...], Field(max_length=8)] = Field(
         (), description="Resources that 1,000 tokens need."
+    )
+    measurements: SourceParams | None = Field(
+        None,
+        description="A Prometheus source of what its servers measure; exported beside the model, never planned with.",
     )
 
 
@@ -227,6 +267,11 @@ class SiteSpec(Model):
             pue=float(self.pue),
             wue_l_per_kwh=None if water.wue_liters_per_k_wh is None else float(water.wue_liters_per_k_wh),
             ewif_l_per_kwh=None if water.ewif_liters_per_k_wh is None else float(water.ewif_liters_per_k_wh),
+            wue_model=None
+            if water.wue_model is None
+            else WueModel(
+                float(water.wue_model.annual_mean_liters_per_k_wh), float(water.wue_model.curve_mean_liters_per_k_wh)
+            ),
             water_basis=WaterBasis(water.basis),
             scarcity_on_site=float(water.scarcity_on_site),
             scarcity_off_site=float(water.scarcity_off_site),
@@ -240,7 +285,7 @@ class SiteSpec(Model):
                     float(25 if entry.tilt_degrees is None else entry.tilt_degrees),
                     float(180 if entry.azimuth_degrees is None else entry.azimuth_degrees),
                     float(entry.hub_height_meters or 100),
-                    certificates_sold=entry.certificates == "Sold",
+                    None if entry.residual_grams_per_k_wh is None else kilograms(entry.residual_grams_per_k_wh),
                 )
                 for entry in self.power.renewables
             ),
@@ -272,4 +317,7 @@ def _performance(entry: PerformanceSpec) -> Performance:
         resource_seconds_per_token={
             need.name: float(need.amount) / 1000.0 for need in entry.resource_seconds_per_thousand_tokens
         },
+        measurements=None
+        if entry.measurements is None
+        else SignalRef(entry.measurements.source, dict(entry.measurements.params)),
     )

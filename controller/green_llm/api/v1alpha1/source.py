@@ -21,7 +21,8 @@ from green_llm.domain.request import (
     TariffPeriod,
     TariffSettings,
 )
-from green_llm.domain.services import SERVICES, Service
+from green_llm.domain.series import Measure
+from green_llm.domain.services import SERVICES, TEMPLATES, Service
 
 SAFE_VALUE = "[A-Za-z0-9_-]{1,63}"
 """What a parameter may be where its source gives no pattern."""
@@ -124,6 +125,45 @@ class PersistenceSpec(Model):
         return PersistenceSettings(self.days)
 
 
+class PrometheusQuery(Model):
+    """What a query measures."""
+
+    measure: Annotated[str, Field(pattern=f"^({'|'.join(Measure)})$")] = Field(
+        description="demand (queries/s that arrive), finishedQueries (queries/s), tokens (tokens/s), inputTokensPerQuery, "
+        "outputTokensPerQuery."
+    )
+    query: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+        description="PromQL with one series as its result. $name is a parameter, ${name:regex} one inside a pattern, "
+        "$window the time between two values, $namespace that of the demand which asks."
+    )
+
+
+class PrometheusSpec(Model):
+    """Queries of our own traffic: a template's, or your own."""
+
+    template: Literal["EnvoyGateway", "Istio", "Vllm"] | None = Field(None, description="Ready-made queries.")
+    queries: Annotated[tuple[PrometheusQuery, ...], Field(max_length=8)] = Field((), description="Your own queries.")
+    history_days: Annotated[int, Field(ge=1, le=90)] = Field(
+        28, description="How far back demand is looked at for its forecast, days."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.template is None) == (not self.queries):
+            raise ValueError("give template or queries, exactly one of the two")
+        names = [entry.measure for entry in self.queries]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f'queries: "{twice[0]}" is there more than once')
+        return self
+
+    def by_measure(self) -> dict[Measure, str]:
+        """The queries."""
+        if self.template is not None:
+            return dict(TEMPLATES[self.template].queries)
+        return {Measure(entry.measure): entry.query for entry in self.queries}
+
+
 class ParamSpec(Model):
     """A parameter that users of the source may pass."""
 
@@ -152,6 +192,7 @@ class SourceSpec(Model):
     provider: Literal[
         "Static", "Tariff", "Csv", "Persistence", "ElectricityMaps", "UKCarbonIntensity", "WattTime", "CarbonAwareSDK",
         "EnergyCharts", "Entsoe", "Eia", "CaisoOutlook", "CaisoOasis", "GridStatusIo", "OctopusAgile", "Awattar", "OpenMeteo",
+        "Prometheus",
     ] = Field(description="Which provider.")  # fmt: skip
     secret_ref: SecretRef | None = Field(None, description="The key of a live service, in the operator's namespace.")
     base_url: Annotated[str, Field(max_length=253, pattern=r"^https?://[A-Za-z0-9.:_/-]+$")] | None = Field(
@@ -165,6 +206,7 @@ class SourceSpec(Model):
     tariff: TariffSpec | None = Field(None, description="Settings of Tariff.")
     csv: CsvSpec | None = Field(None, description="Settings of Csv.")
     persistence: PersistenceSpec | None = Field(None, description="Settings of Persistence; may be left out.")
+    prometheus: PrometheusSpec | None = Field(None, description="Settings of Prometheus; needs baseUrl.")
     params: Annotated[tuple[ParamSpec, ...], Field(max_length=8)] = Field((), description="What users may pass.")
     allowed_namespaces: LabelSelector | None = Field(
         None, description="Namespaces whose demands may use it; absent admits none. Sites always may."
@@ -181,7 +223,13 @@ class SourceSpec(Model):
         return self
 
     def _faults(self) -> list[str]:
-        blocks = {"Static": self.static, "Tariff": self.tariff, "Csv": self.csv, "Persistence": self.persistence}
+        blocks = {
+            "Static": self.static,
+            "Tariff": self.tariff,
+            "Csv": self.csv,
+            "Persistence": self.persistence,
+            "Prometheus": self.prometheus,
+        }
         faults = [
             f"{name.lower()}: belongs to the provider {name}, not {self.provider}; remove it"
             for name, block in blocks.items()
@@ -215,8 +263,10 @@ class SourceSpec(Model):
             faults.append(f"secretRef: {service.name} needs a Secret that holds {service.needs}")
         if service.needs is None and self.secret_ref is not None:
             faults.append(f"secretRef: {service.name} takes none; remove it")
-        if self.params:
+        if self.params and (self.prometheus is None or self.prometheus.template is not None):
             faults.append(f"params: those of {service.name} are known; remove it")
+        if not service.base_url and self.base_url is None:
+            faults.append(f"baseUrl: {service.name} needs it")
         basis = None if self.carbon_basis is None else to_accounting(self.carbon_basis)
         if basis is not None and basis not in service.accountings:
             known = (
@@ -231,6 +281,7 @@ class SourceSpec(Model):
         block = self.static or self.tariff or self.csv or self.persistence or PersistenceSpec()
         service = SERVICES.get(self.provider)
         accounting = to_accounting(self.carbon_basis) if self.carbon_basis is not None else None
+        declared = {entry.name: entry.pattern or SAFE_VALUE for entry in self.params}
         if service is not None:
             return Source(
                 name=name,
@@ -241,10 +292,12 @@ class SourceSpec(Model):
                     float(self.poll_period_seconds or service.poll_seconds),
                     float(self.timeout_seconds),
                     None if self.secret_ref is None else (self.secret_ref.name, self.secret_ref.key),
+                    {} if self.prometheus is None else self.prometheus.by_measure(),
+                    0 if self.prometheus is None else self.prometheus.history_days,
                 ),
                 stale_after_seconds=float(self.stale_after_seconds),
                 allowed_namespaces=self.allowed_namespaces.to_domain() if self.allowed_namespaces is not None else None,
-                params=service.params,
+                params=self._query_params(declared) if self.prometheus is not None else service.params,
                 optional_params=service.optional,
                 accounting=accounting or next(iter(service.accountings), None),
             )
@@ -254,6 +307,11 @@ class SourceSpec(Model):
             settings=block.settings(),
             stale_after_seconds=float(self.stale_after_seconds),
             allowed_namespaces=self.allowed_namespaces.to_domain() if self.allowed_namespaces is not None else None,
-            params={entry.name: entry.pattern or SAFE_VALUE for entry in self.params},
+            params=declared,
             accounting=accounting,
         )
+
+    def _query_params(self, declared: Mapping[str, str]) -> Mapping[str, str]:
+        """What a user of Prometheus gives: what the template needs, else what the source declares."""
+        template = None if self.prometheus is None else self.prometheus.template
+        return declared if template is None else TEMPLATES[template].params

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from green_llm.domain.series import Point, Quality
 from green_llm.errors import SignalError
-from green_llm.signals.factors import STORAGE, carbon_intensity
-from green_llm.signals.feed import Ask, Feed, Found, Request, number, ordered
+from green_llm.signals.factors import STORAGE, of_mix
+from green_llm.signals.feed import Ask, Feed, Found, Request, number
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 STEP = timedelta(minutes=5)
@@ -37,9 +36,9 @@ def requests(ask: Ask) -> list[Request]:
 
 
 def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
-    """Points in g/kWh; rows in the future belong to the day before (the file is late after midnight)."""
+    """What the generation makes; rows in the future belong to the day before (the file is late after midnight)."""
     today = ask.now.astimezone(PACIFIC).date()
-    found: list[Point] = []
+    found: list[tuple[datetime, datetime, dict[str, float]]] = []
     for days_ago, body in ((1, bodies[0]), (0, bodies[1])):
         if not body:
             continue
@@ -50,6 +49,7 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
         last = max(row["Time"] for row in rows if any(row.get(name) for name in FUELS))
         if days_ago == 0 and _moment(date, last) > ask.now + STEP:
             continue  # still yesterday's
+        seen: set[str] = set()
         for row in rows:
             values = {name: number(row.get(name)) for name in FUELS if name in row}
             if all(value is None for value in values.values()):
@@ -57,16 +57,17 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
             mix: dict[str, float] = {}
             for name, value in values.items():
                 mix[FUELS[name]] = mix.get(FUELS[name], 0.0) + max(0.0, value or 0.0)
-            intensity = carbon_intensity(mix, ask.factors)
-            if intensity is not None:
-                start = _moment(date, row["Time"])
-                found.append(Point(start, start + STEP, intensity, Quality.ESTIMATED, start + STEP))
-    return Found("g/kWh", ordered(found))
+            start = _moment(date, row["Time"], again=row["Time"] in seen)
+            seen.add(row["Time"])
+            found.append((start, start + STEP, mix))
+    return of_mix(ask, found)
 
 
-def _moment(date: object, clock: str) -> datetime:
+def _moment(date: object, clock: str, *, again: bool = False) -> datetime:
+    """A local time; ``again`` where the clock shows it for the second time, as daylight saving ends."""
     try:
-        return datetime.fromisoformat(f"{date}T{clock}").replace(tzinfo=PACIFIC).astimezone(UTC)
+        local = datetime.fromisoformat(f"{date}T{clock}").replace(tzinfo=PACIFIC, fold=int(again))
+        return local.astimezone(UTC)
     except ValueError as error:
         raise SignalError(f'the time "{clock}" is no HH:MM') from error
 

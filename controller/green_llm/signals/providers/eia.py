@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from green_llm.domain.series import Point, Quality
 from green_llm.errors import SignalError
-from green_llm.signals.factors import STORAGE, carbon_intensity
-from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number, ordered
+from green_llm.signals.factors import STORAGE, of_mix
+from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number
 
 HOUR = timedelta(hours=1)
 FUELS = {
@@ -44,9 +43,7 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
         end = datetime.strptime(str(row["period"]), "%Y-%m-%dT%H").replace(tzinfo=UTC)
         mix, fuel = mixes.setdefault(end, {}), FUELS.get(str(row.get("fueltype")), "other")
         mix[fuel] = mix.get(fuel, 0.0) + max(0.0, value)
-    intensities = [(end, carbon_intensity(mix, ask.factors)) for end, mix in sorted(mixes.items())]
-    points = [Point(end - HOUR, end, value, Quality.ESTIMATED, end) for end, value in intensities if value is not None]
-    return Found("g/kWh", ordered(points))
+    return of_mix(ask, [(end - HOUR, end, mix) for end, mix in sorted(mixes.items())])
 
 
 FEED = Feed(requests, parse)

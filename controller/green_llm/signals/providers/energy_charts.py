@@ -11,7 +11,7 @@ from typing import Any
 
 from green_llm.domain.series import Point, Quality, SignalKind
 from green_llm.errors import SignalError
-from green_llm.signals.factors import STORAGE, carbon_intensity
+from green_llm.signals.factors import STORAGE, of_mix
 from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number, ordered
 
 LONGEST = timedelta(hours=1)
@@ -36,7 +36,7 @@ def requests(ask: Ask) -> list[Request]:
 def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
     """Prices in EUR/MWh, which do not age; or g/kWh of the generation."""
     if not bodies[0]:
-        return Found("EUR/MWh" if ask.kind is SignalKind.ELECTRICITY_PRICE else "g/kWh", ())
+        return Found("EUR/MWh", ()) if ask.kind is SignalKind.ELECTRICITY_PRICE else of_mix(ask, ())
     document = json_of(bodies[0])
     stamps = list_of(document, "unix_seconds")
     if ask.kind is SignalKind.ELECTRICITY_PRICE:
@@ -46,40 +46,44 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
         values = list_of(document, "price")
         found = [Point(s, e, v, Quality.MEASURED) for s, e, v in _zipped(stamps, values)]
         return Found("EUR/MWh", ordered(found))
-    intensities = _intensities(list_of(document, "production_types"), len(stamps), ask.factors)
-    points = [Point(s, e, v, Quality.ESTIMATED, e) for s, e, v in _zipped(stamps, intensities)]
-    return Found("g/kWh", ordered(points))
+    mixes = _mixes(list_of(document, "production_types"), len(stamps))
+    return of_mix(ask, [(start, end, mix) for (start, end), mix in zip(_spans(stamps), mixes, strict=False) if mix])
 
 
-def _intensities(types: list[Any], count: int, factors: str) -> list[float | None]:
-    """One per time; None where a generation type has no value yet."""
+def _mixes(types: list[Any], count: int) -> list[dict[str, float]]:
+    """One per time; empty where a generation type has no value yet."""
     known = {
         entry["name"]: entry["data"]
         for entry in types
         if entry.get("name") in FUELS and any(number(value) is not None for value in entry["data"])
     }
-    found: list[float | None] = []
+    found: list[dict[str, float]] = []
     for at in range(count):
         values = {name: number(data[at]) if at < len(data) else None for name, data in known.items()}
         if not values or any(value is None for value in values.values()):
-            found.append(None)
+            found.append({})
             continue
         mix: dict[str, float] = {}
         for name, value in values.items():
             mix[FUELS[name]] = mix.get(FUELS[name], 0.0) + max(0.0, value or 0.0)
-        found.append(carbon_intensity(mix, factors))
+        found.append(mix)
     return found
 
 
 def _zipped(stamps: list[Any], values: Sequence[Any]) -> Iterator[tuple[datetime, datetime, float]]:
-    """(start, end, value): an interval ends where the next begins, and is no longer than an hour."""
+    """(start, end, value) where there is one."""
+    for (start, end), value in zip(_spans(stamps), values, strict=False):
+        known = number(value)
+        if known is not None:
+            yield start, end, known
+
+
+def _spans(stamps: list[Any]) -> list[tuple[datetime, datetime]]:
+    """An interval ends where the next begins, and is no longer than an hour."""
     starts = [datetime.fromtimestamp(float(stamp), UTC) for stamp in stamps]
     last = starts[-1] - starts[-2] if len(starts) > 1 else LONGEST
     ends = [*starts[1:], *([starts[-1] + last] if starts else [])]
-    for start, end, value in zip(starts, ends, values, strict=False):
-        known = number(value)
-        if known is not None:
-            yield start, min(end, start + LONGEST), known
+    return [(start, min(end, start + LONGEST)) for start, end in zip(starts, ends, strict=True)]
 
 
 FEED = Feed(requests, parse)

@@ -13,10 +13,11 @@ from xml.etree import ElementTree as ET
 
 from green_llm.domain.series import Point, Quality, SignalKind
 from green_llm.errors import SignalError
-from green_llm.signals.factors import STORAGE, carbon_intensity
+from green_llm.signals.factors import STORAGE, of_mix
 from green_llm.signals.feed import Ask, Feed, Found, Request, ordered, utc
 
 NO_DATA = "999"
+NOT_FOUND, BAD_REQUEST = frozenset({404}), frozenset({400})
 FUELS = {
     "B01": "biomass", "B02": "coal", "B03": "gas", "B04": "gas", "B05": "coal", "B06": "oil", "B07": "oil",
     "B08": "coal", "B09": "geothermal", "B10": STORAGE, "B11": "hydro", "B12": "hydro", "B13": "wind", "B14": "nuclear",
@@ -35,16 +36,16 @@ def requests(ask: Ask) -> list[Request]:
     else:
         query = {"documentType": "A75", "processType": "A16", "in_Domain": zone}
     # Nothing yet is said with status 400 as well as 200; the body is looked at in both cases.
-    return [Request("/api", query | span, private={"securityToken": ask.secret}, no_data=frozenset({404}))]
+    return [Request("/api", query | span, private={"securityToken": ask.secret}, no_data=NOT_FOUND, read=BAD_REQUEST)]
 
 
 def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
-    """Prices per MWh in the document's currency; or g/kWh."""
+    """Prices per MWh in the document's currency; or what the generation makes: g/kWh or L/kWh."""
     root = _root(bodies[0]) if bodies[0] else None
     if ask.kind is SignalKind.ELECTRICITY_PRICE:
         return _prices(root)
     if root is None:
-        return Found("g/kWh", ())
+        return of_mix(ask, ())
     mixes: dict[Slot, dict[str, float]] = {}
     types: set[str] = set()
     for series in _all(root, "TimeSeries"):
@@ -57,15 +58,13 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
             mix = mixes.setdefault(slot, {})
             mix[code] = mix.get(code, 0.0) + value
     complete = {slot: mix for slot, mix in mixes.items() if mix.keys() == types}
-    points = []
+    mixed = []
     for (start, end), mix in sorted(complete.items()):
         fuels: dict[str, float] = {}
         for code, value in mix.items():
             fuels[FUELS[code]] = fuels.get(FUELS[code], 0.0) + value
-        intensity = carbon_intensity(fuels, ask.factors)
-        if intensity is not None:
-            points.append(Point(start, end, intensity, Quality.ESTIMATED, end))
-    return Found("g/kWh", ordered(points))
+        mixed.append((start, end, fuels))
+    return of_mix(ask, mixed)
 
 
 def _prices(root: ET.Element | None) -> Found:

@@ -1,4 +1,4 @@
-"""Open-Meteo: weather forecasts, made into the output of on-site solar and wind.
+"""Open-Meteo: weather forecasts, made into the output of on-site solar and wind, and into the water of cooling.
 
 https://open-meteo.com/en/docs. CC BY 4.0; the free host is for non-commercial use, others take an apikey. Radiation at T is the
 mean of the hour before T, wind and temperature are instants. Azimuth 0 is south there; ours is clockwise from north. The tilted
@@ -7,21 +7,23 @@ irradiance is the service's own (isotropic sky, albedo 0.2): it is not transpose
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from green_llm.domain.series import Point, Quality, SignalKind
+from green_llm.domain.series import Point, Quality, Quantity, SignalKind
 from green_llm.errors import SignalError
 from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number, ordered, utc
 from green_llm.signals.renewables import solar_output, wind_output
+from green_llm.signals.wet_bulb import site_wue
 
 HOUR = timedelta(hours=1)
 SOLAR = ("global_tilted_irradiance", "temperature_2m", "wind_speed_10m")
 WIND = ("wind_speed_80m", "wind_speed_120m", "temperature_2m", "surface_pressure")
+WET_BULB = ("wet_bulb_temperature_2m",)
 UNITS = {
     "global_tilted_irradiance": "W/m²", "temperature_2m": "°C", "wind_speed_10m": "m/s", "wind_speed_80m": "m/s",
-    "wind_speed_120m": "m/s", "surface_pressure": "hPa",
+    "wind_speed_120m": "m/s", "surface_pressure": "hPa", "wet_bulb_temperature_2m": "°C",
 }  # fmt: skip
 
 
@@ -30,7 +32,7 @@ def requests(ask: Ask) -> list[Request]:
     place = ask.place
     if place is None:
         raise SignalError("needs a site's location")
-    names = SOLAR if ask.kind is SignalKind.SOLAR_OUTPUT else WIND
+    names = NAMES[ask.kind]
     query = {
         "latitude": f"{place.latitude:g}", "longitude": f"{place.longitude:g}", "hourly": ",".join(names),
         "wind_speed_unit": "ms", "timezone": "GMT", "past_days": "1", "forecast_days": "4",
@@ -42,20 +44,20 @@ def requests(ask: Ask) -> list[Request]:
 
 
 def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
-    """KW per kW, an hour each. No issue time is given: what is fetched is as of now."""
+    """KW per kW or L/kWh, an hour each. No issue time is given: what is fetched is as of now."""
     document = json_of(bodies[0])
     document = document[0] if isinstance(document, list) and document else document
     hourly = document.get("hourly") if isinstance(document, dict) else None
     if not isinstance(hourly, dict):
         raise SignalError(f"the answer has no hourly values: {str(document)[:120]}")
-    names = SOLAR if ask.kind is SignalKind.SOLAR_OUTPUT else WIND
+    names = NAMES[ask.kind]
     units = document.get("hourly_units") or {}
     for name in names:
         if name in units and units[name] != UNITS[name]:
             raise SignalError(f"{name} is in {units[name]}, not in {UNITS[name]}")
     stamps = [utc(text) for text in list_of(hourly, "time")]
     columns = {name: list_of(hourly, name) for name in names}
-    make = _solar if ask.kind is SignalKind.SOLAR_OUTPUT else _wind
+    make = MAKERS[ask.kind]
     points = []
     for at in range(len(stamps) - 1):
         value = make(ask, columns, at)
@@ -65,7 +67,10 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
             points.append(
                 Point(start, end, value, Quality.ESTIMATED if past else Quality.FORECAST, end if past else ask.now)
             )
-    return Found("kW/kW", ordered([point for point in points if point.end - point.start == HOUR]))
+    return Found(
+        "L/kWh" if ask.kind is SignalKind.WUE else "kW/kW",
+        ordered([point for point in points if point.end - point.start == HOUR]),
+    )
 
 
 def _solar(ask: Ask, columns: dict[str, list[Any]], at: int) -> float | None:
@@ -83,9 +88,26 @@ def _wind(ask: Ask, columns: dict[str, list[Any]], at: int) -> float | None:
     return wind_output((80.0, lower), (120.0, upper), ask.place.hub_height_m, air, pressure)
 
 
+def _water(ask: Ask, columns: dict[str, list[Any]], at: int) -> float | None:
+    wet_bulb = _mean(columns["wet_bulb_temperature_2m"], at)
+    if wet_bulb is None or ask.place is None:
+        return None
+    return site_wue(wet_bulb, ask.place.wue_annual_mean_l_per_kwh, ask.place.wue_curve_mean_l_per_kwh)
+
+
 def _mean(values: list[Any], at: int) -> float | None:
     first, second = number(values[at]), number(values[at + 1])
     return None if first is None or second is None else (first + second) / 2.0
 
 
+NAMES: dict[Quantity, tuple[str, ...]] = {
+    SignalKind.SOLAR_OUTPUT: SOLAR,
+    SignalKind.WIND_OUTPUT: WIND,
+    SignalKind.WUE: WET_BULB,
+}
+MAKERS: dict[Quantity, Callable[[Ask, dict[str, list[Any]], int], float | None]] = {
+    SignalKind.SOLAR_OUTPUT: _solar,
+    SignalKind.WIND_OUTPUT: _wind,
+    SignalKind.WUE: _water,
+}
 FEED = Feed(requests, parse)
