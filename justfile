@@ -43,6 +43,10 @@ readme:
 crds:
     {{bin}}/python -m green_llm.api.crds crds
 
+# the shapes of live services' answers, from the stored ones
+shapes:
+    {{bin}}/python -m green_llm.signals.shapes tests/data/signals
+
 # rewrite golden files; read the difference before committing it
 golden:
     {{bin}}/pytest tests/optimizer --rewrite-golden

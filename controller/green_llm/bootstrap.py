@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from green_llm.api import status
 from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.amounts import Ledger
-from green_llm.domain.request import CsvSettings, Kind, ObjectKey, Problem, Resources, Source
+from green_llm.domain.request import CsvSettings, Kind, LiveSettings, ObjectKey, Problem, Resources, Source
 from green_llm.domain.services import SERVICES
+from green_llm.domain.time import slots_from
 from green_llm.errors import SignalError, StoreError
 from green_llm.kube.accepted import AcceptedDemands
 from green_llm.kube.client import Cluster
@@ -38,12 +40,17 @@ from green_llm.settings import Settings
 from green_llm.signals.check import SourceCheck, check_sources
 from green_llm.signals.collect import Collector
 from green_llm.signals.http import HttpClient
+from green_llm.signals.importing import Imported, import_history, live_questions
 from green_llm.signals.live import LiveHub
+from green_llm.signals.recordings import Question, Recordings
 from green_llm.signals.registry import FEEDS
+from green_llm.signals.shapes import missing_keys
 from green_llm.signals.span import common_span
 from green_llm.store.directory import DirectoryStore, Loaded
 
 CONFIG_MAP = "configmap:"
+RECORDINGS = "recordings"
+"""Beside the resources of a directory."""
 
 
 class DirectoryLedgers:
@@ -95,6 +102,13 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
     return frozenset({urlsplit(service.base_url).netloc for service in SERVICES.values()} | named)
 
 
+def recordings_of(settings: Settings) -> Recordings | None:
+    """The recordings that the settings name."""
+    if not settings.record_directory:
+        return None
+    return Recordings(Path(settings.record_directory), settings.record_largest_bytes)
+
+
 async def environment_secret(name: str, key: str) -> str:
     """A secret of a directory run: from the environment, so that none is in a file beside the resources.
 
@@ -111,9 +125,17 @@ class EmbeddedRun:
     """Green-LLM on a directory of YAML files."""
 
     def __init__(
-        self, root: Path, settings: Settings, *, replay: bool = False, first_wait_seconds: float = 0.0
+        self,
+        root: Path,
+        settings: Settings,
+        *,
+        replay: bool = False,
+        record: bool = False,
+        first_wait_seconds: float = 0.0,
     ) -> None:
-        """``replay`` keeps ledgers in memory; live signals are waited for ``first_wait_seconds`` at first.
+        """``replay`` keeps ledgers in memory and takes live signals from recordings; ``record`` keeps what they say.
+
+        Live signals are waited for ``first_wait_seconds`` at first.
 
         Raises:
             StoreError: ``root`` is no directory.
@@ -124,24 +146,35 @@ class EmbeddedRun:
         self.recorder = Recorder(route_matrix=settings.route_matrix)
         ledgers: LedgerStore = MemoryLedgers() if replay else DirectoryLedgers(self.store)
         self._signals_changed = False
+        self._missing_keys: dict[str, set[str]] | None = None
+        """By source, while sources are checked."""
+        self.recordings = recordings_of(settings) or Recordings(root / RECORDINGS, settings.record_largest_bytes)
         self.hub = LiveHub(
-            HttpClient(allowed_hosts(settings)), FEEDS, environment_secret, first_wait_seconds=first_wait_seconds,
+            HttpClient(allowed_hosts(settings)),
+            FEEDS,
+            environment_secret,
+            first_wait_seconds=first_wait_seconds,
             changed=self._note_signals,
-        )  # fmt: skip
+            recordings=self.recordings if record else recordings_of(settings),
+            looked_at=self._look_at,
+        )
         self.recorder.sources = lambda: self.hub.health
-        self._collector = collector = Collector(self.store.read_text, self.hub)
+        self._collector = collector = Collector(self.store.read_text, self.hub, self.recordings if replay else None)
+        self._demand = MeasuredDemand(collector.series)
         self._planning = Planning(
-            collector,
-            MeasuredDemand(collector.series),
-            self.store,
-            ledgers,
-            time_limit_s=settings.solver_time_limit_seconds,
+            collector, self._demand, self.store, ledgers, time_limit_s=settings.solver_time_limit_seconds
         )
 
     def changed(self) -> bool:
         """Whether a file was edited or a live signal has moved since the last look."""
         moved, self._signals_changed = self._signals_changed, False
         return self.store.changed() or moved
+
+    def _look_at(self, source: Source, bodies: Sequence[bytes]) -> None:
+        """Note which keys answers lack; where a check has asked for it."""
+        if self._missing_keys is not None and isinstance(source.settings, LiveSettings):
+            found = [key for body in bodies for key in missing_keys(source.settings.service, body)]
+            self._missing_keys.setdefault(source.name, set()).update(found)
 
     def _note_signals(self) -> None:
         self._signals_changed = True
@@ -155,15 +188,46 @@ class EmbeddedRun:
 
     async def check_sources(self, now: datetime) -> list[SourceCheck]:
         """Ask every source of every policy's sites once."""
+        self._missing_keys = {}
         reading = await self.read()
         try:
             return [
                 entry
                 for request in reading.requests.values()
                 for entry in await check_sources(
-                    request.policy, request.sites, request.sources, self._collector, self.hub, now
+                    request.policy, request.sites, request.sources, self._collector, self.hub, self._missing_keys, now
                 )
             ]
+        finally:
+            await self.hub.close()
+
+    async def look(self) -> list[PolicyRequest]:
+        """Keep asking what the policies' sites and demands need, without planning anything."""
+        reading = await self.read()
+        now = datetime.now(UTC)
+        for request in reading.requests.values():
+            slots = slots_from(now, request.policy.slot_seconds, request.policy.slots)
+            await self._collector.collect(request.policy, request.sites, request.sources, slots, now)
+            for pair in request.pairs:
+                with contextlib.suppress(SignalError):
+                    await self._demand.collect(
+                        pair.entry, pair.area, pair.demand.namespace, request.sources, slots, now
+                    )
+        return list(reading.requests.values())
+
+    async def import_history(
+        self, start: datetime, end: datetime, only: str | None, progress: Callable[[Question, datetime], None]
+    ) -> list[Imported]:
+        """Bring what live services know of the past into the recordings; ``only`` names a source."""
+        reading = await self.read()
+        questions = {
+            Question(source.name, query.kind, query.params, query.place).key: (source, query)
+            for request in reading.requests.values()
+            for source, query in live_questions(request, start, end)
+            if only is None or source.name == only
+        }
+        try:
+            return await import_history(questions.values(), self.hub, self.recordings, datetime.now(UTC), progress)
         finally:
             await self.hub.close()
 
@@ -199,7 +263,7 @@ class EmbeddedRun:
 
     def recorded_span(self, resources: Resources) -> tuple[datetime, datetime] | None:
         """The time that the recorded signals cover."""
-        return common_span(list(resources.sites.values()), resources.sources, self.store.read_text)
+        return common_span(list(resources.sites.values()), resources.sources, self.store.read_text, self.recordings)
 
 
 class ConfigMapTexts:
@@ -284,6 +348,7 @@ def cluster_parts(settings: Settings) -> ClusterParts:
         FEEDS,
         KubeSecrets(cluster, settings.namespace).read,
         changed=mirror.changed.set,
+        recordings=recordings_of(settings),
         enabled=lambda: any(lease.held for lease in parts.leases.values()),
     )
     collector = Collector(texts.read_text, hub)

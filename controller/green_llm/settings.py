@@ -24,4 +24,10 @@ class Settings(BaseSettings):
         description="Hosts that live signals may come from besides the services' own, with commas between them; with a "
         "port where it is not the scheme's own.",
     )
+    record_directory: str = Field(
+        "", description="Directory that live signals are recorded in, as Parquet; empty: they are not."
+    )
+    record_largest_bytes: int = Field(
+        536_870_912, gt=0, description="Size of the recordings beyond which the oldest days are removed."
+    )
     poll_seconds: float = Field(0.2, gt=0, description="How often a directory is looked at for edits, s.")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
 
-from support.cluster_objects import FLEET, ours
+from support.cluster_objects import FLEET, NS, demand, ours, route
 from support.replay_server import ReplayServer, electricity_maps, in_thread
 
 Cli = Callable[..., Any]
@@ -71,3 +73,94 @@ def test_what_fails_says_what_to_do(cli: Cli, fleet: Path, monkeypatch: pytest.M
     assert "wrong-key-of-nobody" not in ran.out + ran.err
     monkeypatch.setenv("GREEN_LLM_SIGNAL_HOSTS", "")
     assert "GREEN_LLM_SIGNAL_HOSTS" in cli("signals", "check", fleet).out
+
+
+def test_what_was_recorded_is_replayed_without_the_service(
+    cli: Cli, fleet: Path, server: ReplayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREEN_LLM_SECRET_ELECTRICITY_MAPS_TOKEN", KEY)
+    before = datetime.now(UTC)
+    ran = cli("signals", "record", fleet, "--for", "2")
+    assert ran.status == 0, ran.err
+    assert list((fleet / "recordings").glob("*.parquet"))
+    asked = len(server.seen)
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NS, "labels": {"greenllm.dev/inference": "true"}},
+    }
+    (fleet / "demand.yaml").write_text("---\n".join(yaml.safe_dump(body) for body in (namespace, demand(), route())))
+    replay = ("run", fleet, "--replay", "1e9", "--interval", "600", "--metrics-port", "0")
+    after = datetime.now(UTC) + timedelta(minutes=1)
+    ran = cli(*replay, "--start", after.isoformat(), "--until", (after + timedelta(minutes=15)).isoformat())
+    assert ran.status == 0, ran.err
+    assert "no plan" not in ran.out
+    assert len(server.seen) == asked, "the service is not asked"
+    # Before it was recorded nobody knew anything.
+    early = before - timedelta(hours=2)
+    ran = cli(*replay, "--start", early.isoformat(), "--until", (early + timedelta(minutes=15)).isoformat())
+    assert "no plan" in ran.out
+    assert KEY.encode() not in b"".join(path.read_bytes() for path in (fleet / "recordings").iterdir())
+
+
+def test_history_is_imported_once(cli: Cli, fleet: Path, server: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREEN_LLM_SECRET_ELECTRICITY_MAPS_TOKEN", KEY)
+
+    async def past_range(request: web.Request) -> web.StreamResponse:
+        start = datetime.fromisoformat(request.query["start"])
+        rows = [{"carbonIntensity": 250.0 + n, "datetime": (start + timedelta(hours=n)).isoformat()} for n in range(48)]
+        return web.json_response({"zone": "DE", "data": rows, "temporalGranularity": "hourly"})
+
+    server.answer = past_range
+    command = ("signals", "import", fleet, "--from", "2026-10-20T00:00Z", "--to", "2026-10-22T00:00Z", "--json")
+    ran = cli(*command)
+    assert ran.status == 0, ran.err
+    (row,) = ran.json["imported"]
+    assert (row["source"], row["kind"], row["new"], row["revised"], row["error"]) == (
+        "carbon",
+        "carbonIntensity",
+        48,
+        0,
+        None,
+    )
+    assert cli(*command).json["imported"][0]["new"] == 0
+    ran = cli("run", fleet, "--replay", "1e9", "--interval", "3600", "--metrics-port", "0", "--start", "2026-10-20T10:00Z",
+              "--until", "2026-10-20T11:00Z")  # fmt: skip
+    assert ran.status == 0, ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--from", "yesterday"), '--from: "yesterday" is not an ISO 8601 time'),
+        (("--from", "2026-10-20T00:00Z", "--to", "2026-10-19T00:00Z"), "--from: must be before --to"),
+        (
+            ("--from", "2026-10-20T00:00Z", "--source", "nobody"),
+            'no site or demand of a policy asks a live source "nobody"',
+        ),
+    ],
+)
+def test_a_wrong_import_is_refused(cli: Cli, fleet: Path, arguments: tuple[str, ...], words: str) -> None:
+    ran = cli("signals", "import", fleet, *arguments)
+    assert ran.status == 2, ran.err
+    assert words in ran.err
+
+
+def test_a_changed_shape_and_a_quota_are_said(
+    cli: Cli, fleet: Path, server: ReplayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREEN_LLM_SECRET_ELECTRICITY_MAPS_TOKEN", KEY)
+    plain = server.answer
+
+    async def renamed(request: web.Request) -> web.StreamResponse:
+        answer = await plain(request)
+        body = bytes(answer.body).replace(b"carbonIntensity", b"intensity")  # type: ignore[attr-defined]
+        return web.Response(body=body, headers={"X-RateLimit-Remaining": "41"})
+
+    server.answer = renamed
+    ran = cli("signals", "check", fleet)
+    assert (
+        "SignalSource carbon: its answers lack forecast[].carbonIntensity, temporalGranularity; the service" in ran.out
+    )
+    rows = {row["source"]: row for row in cli("signals", "check", fleet, "--json").json["sources"]}
+    assert rows["carbon"]["quota"] == "41"

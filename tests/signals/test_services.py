@@ -20,6 +20,7 @@ from green_llm.signals.factors import carbon_intensity, water_intensity
 from green_llm.signals.feed import Ask
 from green_llm.signals.registry import FEEDS
 from green_llm.signals.wet_bulb import tower_wue
+from support.services import LISTS
 
 DATA = Path(__file__).parents[1] / "data" / "signals"
 NOW = datetime(2026, 11, 22, 10, 5, tzinfo=UTC)
@@ -313,17 +314,6 @@ def test_open_meteo_wind() -> None:
     _, points = parsed("OpenMeteo", ask(SignalKind.WIND_OUTPUT, FRANKFURT), body("open_meteo/forecast.json"))
     # 8.1 m/s at 80 m and 9.05 at 120 m make 8.6 at 100 m; the second hour has no pressure.
     assert [round(p.value, 2) for p in points] == [0.47]
-
-
-LISTS: dict[str, tuple[Quantity, dict[str, str], int]] = {
-    "ElectricityMaps": (CARBON, {"zone": "DE"}, 2), "UKCarbonIntensity": (CARBON, {}, 2),
-    "WattTime": (CARBON, {"region": "X"}, 1), "CarbonAwareSDK": (CARBON, {"location": "x"}, 1),
-    "EnergyCharts": (PRICE, {"zone": "DE-LU"}, 1), "Eia": (CARBON, {"respondent": "X"}, 1),
-    "GridStatusIo": (PRICE, {"dataset": "d", "location": "l"}, 1),
-    "OctopusAgile": (PRICE, {"product": "p", "region": "C"}, 1), "Awattar": (PRICE, {}, 1),
-    "OpenMeteo": (SignalKind.SOLAR_OUTPUT, {}, 1), "CaisoOasis": (PRICE, {"node": "n"}, 1),
-    "Entsoe": (PRICE, {"zone": "z"}, 1), "CaisoOutlook": (CARBON, {}, 2), "Prometheus": (Measure.DEMAND, {}, 1),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))

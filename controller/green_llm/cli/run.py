@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from green_llm.cli.errors import Exit, of_result
+from green_llm.cli.session import moment, stop_on_signals
 from green_llm.errors import InvalidInputError, StoreError
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def run(
         embedded = EmbeddedRun(directory, settings, replay=replay is not None, first_wait_seconds=wait)
     except StoreError as error:
         raise InvalidInputError(str(error)) from error
-    begin = _moment(start, "--start")
+    begin = moment(start, "--start") if start else None
     if once:
         return asyncio.run(_once(embedded, begin or datetime.now(UTC), as_json=as_json))
     from green_llm.observability.server import metrics_server  # noqa: PLC0415
@@ -69,7 +68,7 @@ def run(
     with metrics_server(embedded.recorder.registry, port, settings.metrics_address) as served:
         typer.echo(f"metrics on http://{settings.metrics_address}:{served}/metrics", err=True)
         if replay is not None:
-            return asyncio.run(_replay(embedded, replay, interval, begin, _moment(until, "--until")))
+            return asyncio.run(_replay(embedded, replay, interval, begin, moment(until, "--until") if until else None))
         return asyncio.run(_forever(embedded, interval, settings.poll_seconds))
 
 
@@ -102,7 +101,7 @@ async def _forever(embedded: EmbeddedRun, interval: float | None, poll_seconds: 
     """Plan when a policy is due, and at once when a file changes."""
     from green_llm.cli.run_report import print_line  # noqa: PLC0415
 
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     due: dict[str, datetime] = {}
     reading = await embedded.read()
     _warn(reading)
@@ -132,7 +131,7 @@ async def _replay(
     """Step through recorded time, a period at a time, no faster than ``speedup``."""
     from green_llm.cli.run_report import print_line, print_totals  # noqa: PLC0415
 
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     reading = await embedded.read()
     _warn(reading)
     span = embedded.recorded_span(reading.loaded.resources)
@@ -161,20 +160,6 @@ async def _replay(
     return Exit.OPTIMAL
 
 
-def _stop_on_signals() -> asyncio.Event:
-    """Set by the first SIGINT or SIGTERM; the second ends the process."""
-    stop = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(Exit.INTERRUPTED)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    return stop
-
-
 def _warn(reading: Reading) -> None:
     """Say on stderr what is left out."""
     for message in reading.loaded.unreadable:
@@ -187,13 +172,3 @@ def located(reading: Reading, problem: Any) -> str:
     """``FILE:LINE`` of a problem."""
     origin = reading.loaded.origins.get(problem.key)
     return origin.at(problem.field) if origin else "?"
-
-
-def _moment(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInputError(f'{option}: "{text}" is not an ISO 8601 time, such as 2026-10-20T12:00Z') from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -182,6 +182,8 @@ class SignalQuery:
     """What one unit of another currency is worth in that of ``unit``, as the policy says."""
     place: Place | None = None
     """For what depends on where a site's installation stands."""
+    basis: str | None = None
+    """What the chain says a price is; recorded beside it."""
 
 
 @dataclass
@@ -197,3 +199,7 @@ class SourceHealth:
     fetches: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     """By reason."""
+    forecast_errors: dict[str, float] = field(default_factory=dict)
+    """Of forecasts at least half a day ahead against what was measured, over two days, by kind."""
+    quota: str | None = None
+    """What the service says is left of what it allows, in its words."""

@@ -334,10 +334,17 @@ def sources(health: Mapping[str, SourceHealth]) -> Iterator[Metric]:
     seconds = gauge("signal_source_fetch_seconds", "How long its last answer took", ["source"])
     fetches = counter("signal_source_fetches", "Answers of a live source", ["source"])
     errors = counter("signal_source_errors", "Requests that brought nothing, by reason", ["source", "reason"])
+    foreseen = gauge(
+        "signal_source_forecast_error_ratio",
+        "Forecasts at least half a day ahead against what was measured, over two days",
+        ["source", "kind"],
+    )
     for name, entry in sorted(health.items()):
         add(success, [name], None if entry.last_success is None else entry.last_success.timestamp())
         add(seconds, [name], entry.fetch_seconds)
         add(fetches, [name], entry.fetches)
         for reason, count in sorted(entry.errors.items()):
             add(errors, [name, reason], count)
-    yield from (success, seconds, fetches, errors)
+        for kind, ratio in sorted(entry.forecast_errors.items()):
+            add(foreseen, [name, kind], ratio)
+    yield from (success, seconds, fetches, errors, foreseen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -30,6 +30,10 @@ class SourceCheck:
     """From the present slot on, without a gap."""
     fetch_seconds: float | None
     error: str | None
+    quota: str | None
+    """What is left of what the service allows, where it says so."""
+    missing_keys: tuple[str, ...]
+    """Keys of the shape its provider was written for that the answers lack."""
 
 
 async def check_sources(
@@ -38,9 +42,13 @@ async def check_sources(
     sources: Mapping[str, Source],
     collector: Collector,
     hub: LiveHub,
+    missing: Mapping[str, Collection[str]],
     now: datetime,
 ) -> list[SourceCheck]:
-    """Every entry of every chain alone, each question once; persistence repeats the others and is left out."""
+    """Every entry of every chain alone, each question once; persistence repeats the others and is left out.
+
+    ``missing`` holds, by source, the keys that answers lack; it is filled as they come.
+    """
     slots = slots_from(now, policy.slot_seconds, policy.slots)
     found: dict[tuple[object, ...], SourceCheck] = {}
     for site in sites:
@@ -68,6 +76,8 @@ async def check_sources(
                     value=values[0],
                     covered_hours=covered * policy.slot_seconds / 3600,
                     fetch_seconds=None if health is None else health.fetch_seconds,
+                    quota=None if health is None else health.quota,
+                    missing_keys=tuple(sorted(missing.get(reference.source, ()))),
                     error=book.problems[0].message if book.problems else None,
                 )
     return list(found.values())

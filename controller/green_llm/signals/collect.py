@@ -30,6 +30,7 @@ from green_llm.errors import GreenLLMError, SignalError
 from green_llm.services.ports import SignalProvider
 from green_llm.signals.live import LiveHub
 from green_llm.signals.providers.csv import ReadText
+from green_llm.signals.recordings import Recordings
 from green_llm.signals.registry import provider_of
 from green_llm.signals.resample import to_slots
 
@@ -67,9 +68,9 @@ class _Round:
 class Collector:
     """Implements ``services.ports.SignalCollector``. Providers live as long as their source's configuration."""
 
-    def __init__(self, read_text: ReadText, hub: LiveHub | None = None) -> None:
-        """``hub`` asks live services; without one they cannot be used."""
-        self._read_text, self._hub = read_text, hub
+    def __init__(self, read_text: ReadText, hub: LiveHub | None = None, recordings: Recordings | None = None) -> None:
+        """``hub`` asks live services; ``recordings`` stand for them in a replay; without either they cannot be used."""
+        self._read_text, self._hub, self._recordings = read_text, hub, recordings
         self._providers: dict[str, tuple[Source, SignalProvider]] = {}
 
     async def collect(
@@ -156,7 +157,8 @@ class Collector:
             unit=kind.unit(current.policy.currency),
             time_zone=site.time_zone,
             exchange_rates={entry.source_currency: entry.rate for entry in current.policy.exchange_rates},
-            place=_place(site, kind) if isinstance(source.settings, LiveSettings) else None,
+            place=place_of(site, kind) if isinstance(source.settings, LiveSettings) else None,
+            basis=reference.basis,
         )
         if isinstance(source.settings, PersistenceSettings):
 
@@ -164,7 +166,7 @@ class Collector:
                 return await self._before(current, site, kind, chain[:index], past)
 
             # It repeats its own chain's past, so it is made anew for each chain.
-            return await _ask(provider_of(source, self._read_text, history, self._hub), query, source)
+            return await _ask(provider_of(source, self._read_text, history, self._hub, self._recordings), query, source)
         key = (source.name, kind, tuple(sorted(reference.params.items())), site.time_zone, query.place, start, end)
         if key not in current.fetches:
             current.fetches[key] = asyncio.ensure_future(_ask(self._provider(source), query, source))
@@ -226,7 +228,7 @@ class Collector:
     def _provider(self, source: Source) -> SignalProvider:
         known = self._providers.get(source.name)
         if known is None or known[0] != source:
-            known = (source, provider_of(source, self._read_text, _no_history, self._hub))
+            known = (source, provider_of(source, self._read_text, _no_history, self._hub, self._recordings))
             self._providers[source.name] = known
         return known[1]
 
@@ -241,7 +243,7 @@ def _plausible(kind: SignalKind, policy: Policy) -> tuple[float, float]:
     return (-math.inf, math.inf) if worth is None else (low / worth, high / worth)
 
 
-def _place(site: Site, kind: SignalKind) -> Place | None:
+def place_of(site: Site, kind: SignalKind) -> Place | None:
     """Where the installation stands whose output is asked for; of several of a kind the first speaks for all."""
     if kind is SignalKind.WUE:
         model = site.wue_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -65,12 +65,32 @@ class Login:
 
 
 @dataclass(frozen=True)
+class Past:
+    """How a service is asked for what it knows of the past."""
+
+    longest: timedelta
+    """Of one question."""
+    requests: Callable[[Ask], Sequence[Request]] | None = None
+    """None: those of the present, which take an interval."""
+    parse: Callable[[Ask, Sequence[bytes]], Found] | None = None
+    """None: that of the present."""
+    lag: timedelta = timedelta(0)
+    """How long after its end a measured value is published, at the latest that is usual."""
+    auction: tuple[str, int] | None = None
+    """(time zone, hour of the day before) at which prices of a local day are known; None: as they begin."""
+    pause_seconds: float = 1.0
+    """Between two questions."""
+
+
+@dataclass(frozen=True)
 class Feed:
     """One service: its requests, and how its answers are read. An empty answer is ``b""``."""
 
     requests: Callable[[Ask], Sequence[Request]]
     parse: Callable[[Ask, Sequence[bytes]], Found]
     login: Login | None = None
+    past: Past | None = None
+    """None: it gives no history."""
 
 
 def json_of(body: bytes) -> Any:

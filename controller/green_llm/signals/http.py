@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,7 @@ from green_llm.errors import SignalError
 from green_llm.signals.feed import Request
 
 LARGEST_BYTES = 20_000_000
+QUOTA = re.compile(r"(x-)?ratelimit-remaining(-\w+)?|x-ratelimit-\w+-remaining", re.IGNORECASE)
 SHOWN = 200
 """How much of an error's text is shown."""
 REMEMBERED = 512
@@ -59,6 +61,8 @@ class HttpClient:
         """``allowed_hosts``: names, with a port where it is not the scheme's own."""
         self._allowed = frozenset(allowed_hosts)
         self._session: aiohttp.ClientSession | None = None
+        self.quotas: dict[str, str] = {}
+        """By host, what is left of what a service allows, as its last answer said."""
         self._remembered: dict[str, _Remembered] = {}
 
     async def get(self, base_url: str, request: Request, timeout_seconds: float, secret: str = "") -> bytes:
@@ -113,6 +117,9 @@ class HttpClient:
             if answer.status == HTTPStatus.NOT_MODIFIED and known is not None:
                 return known.body
             body = await _read(answer, shown)
+            left = {name: text for name, text in answer.headers.items() if QUOTA.fullmatch(name)}
+            if left:
+                self.quotas[answer.url.authority] = ", ".join(left.values())
             if answer.status in request.no_data:
                 return b""
             if answer.status in request.read:

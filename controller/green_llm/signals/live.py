@@ -11,17 +11,30 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from urllib.parse import urlsplit
 
 from green_llm.domain.request import LiveSettings, Source
-from green_llm.domain.series import Measure, Place, Point, Quality, Quantity, Series, SignalQuery, SourceHealth
+from green_llm.domain.series import (
+    Measure,
+    Place,
+    Point,
+    Quality,
+    Quantity,
+    Series,
+    SignalKind,
+    SignalQuery,
+    SourceHealth,
+)
 from green_llm.domain.units import convert
-from green_llm.errors import SignalError
+from green_llm.errors import SignalError, StoreError
+from green_llm.signals.cache import Cache, apart, is_news
 from green_llm.signals.feed import Ask, Feed, Found, Login
 from green_llm.signals.http import FetchError, HttpClient, Reason
+from green_llm.signals.recordings import Question as RecordedQuestion
+from green_llm.signals.recordings import Recordings
 
 logger = logging.getLogger("green_llm.signals")
 BACK, AHEAD = timedelta(hours=26), timedelta(hours=50)
@@ -40,22 +53,6 @@ ReadSecret = Callable[[str, str], Awaitable[str]]
 Question = tuple[str, Quantity, tuple[tuple[str, str], ...], Place | None]
 
 
-@dataclass
-class Cache:
-    """What one question has brought."""
-
-    unit: str = ""
-    points: dict[datetime, Point] = field(default_factory=dict)
-    asked_until: datetime | None = None
-    error: FetchError | None = None
-    first: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once it has been answered or has failed."""
-    used: float = 0.0
-    secret: str = field(default="", repr=False)
-    """The key last used, to notice a new one."""
-    task: asyncio.Task[None] | None = None
-
-
 class LiveHub:
     """All live questions of a process."""
 
@@ -68,8 +65,11 @@ class LiveHub:
         first_wait_seconds: float = 0.0,
         changed: Callable[[], None] = lambda: None,
         enabled: Callable[[], bool] = lambda: True,
+        recordings: Recordings | None = None,
+        looked_at: Callable[[Source, Sequence[bytes]], None] = lambda _source, _bodies: None,
     ) -> None:
         """``first_wait_seconds``: how long a question that was never answered is waited for."""
+        self._recordings, self._looked_at = recordings, looked_at
         self._client, self._feeds, self._read_secret = client, feeds, read_secret
         self._first_wait, self._changed, self._enabled = first_wait_seconds, changed, enabled
         self._caches: dict[Question, tuple[Source, Cache]] = {}
@@ -97,7 +97,7 @@ class LiveHub:
             raise SignalError(f"SignalSource {source.name}: {why}")
         found.sort(key=lambda p: p.start)
         if cache.unit == query.unit:
-            return Series(query.kind, source.name, query.unit, tuple(_apart(found)))
+            return Series(query.kind, source.name, query.unit, tuple(apart(found)))
         try:
             points = [
                 Point(
@@ -111,7 +111,7 @@ class LiveHub:
             ]
         except ValueError as error:
             raise SignalError(f"SignalSource {source.name}: unit: {error}") from error
-        return Series(query.kind, source.name, query.unit, tuple(_apart(points)))
+        return Series(query.kind, source.name, query.unit, tuple(apart(points)))
 
     async def close(self) -> None:
         """Stop asking."""
@@ -120,6 +120,8 @@ class LiveHub:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
+        if self._recordings is not None:
+            self._recordings.flush()
 
     def keep_only(self, sources: Mapping[str, Source]) -> None:
         """Stop asking sources that are gone, and what nobody has wanted for an hour."""
@@ -208,35 +210,71 @@ class LiveHub:
         hour = now.replace(minute=0, second=0, microsecond=0)
         feed = self._feeds[settings.service]
         secret = cache.secret = await self._secret(source, settings)
-        factors = source.accounting.factors if source.accounting is not None else "Lifecycle"
         back = timedelta(days=settings.history_days) if settings.history_days else BACK
-        ask = Ask(
-            query.kind,
-            query.params,
-            hour - back,
-            hour + AHEAD,
-            now,
-            factors,
-            query.place,
-            secret,
-            settings.queries.get(query.kind, "") if isinstance(query.kind, Measure) else "",
-            max((p.end for p in cache.points.values() if p.quality is Quality.MEASURED), default=None),
-        )
+        known = max((p.end for p in cache.points.values() if p.quality is Quality.MEASURED), default=None)
+        window = replace(query, start=hour - back, end=hour + AHEAD)
+        ask = _ask(source, settings, window, now, secret, known)
         begun = time.monotonic()
         found = await self._answer(source, settings, feed, ask)
         health = self.health.setdefault(source.name, SourceHealth())
         health.fetch_seconds = time.monotonic() - begun
         health.fetches += 1
+        health.quota = self._client.quotas.get(urlsplit(settings.base_url).netloc)
         recovered, before = health.reason is not None, dict(cache.points)
         health.last_success, health.last_error, health.reason = now, None, None
         if found.unit != cache.unit:
             cache.unit, cache.points = found.unit, {}
+        self._record(source, query, found, before, now)
+        cache.compare(found.points, now)
+        health.forecast_errors = self._forecast_errors(source.name)
         cache.points |= {point.start: point for point in found.points}
         cache.points = {start: point for start, point in cache.points.items() if point.end > now - max(KEPT, back)}
         cache.error = None if cache.points else FetchError(Reason.ANSWER, "has no value for the coming hours yet")
         moved = {s: p.value for s, p in cache.points.items()} != {s: p.value for s, p in before.items()}
         if moved or recovered:
             self._changed()
+
+    async def past(self, source: Source, query: SignalQuery) -> Found | None:
+        """What a service says of the query's interval in the past; None where it gives no history.
+
+        Raises:
+            FetchError: it does not answer, or refuses.
+        """
+        settings = source.settings
+        if not isinstance(settings, LiveSettings):
+            return None
+        feed = self._feeds[settings.service]
+        if feed.past is None:
+            return None
+        asked = replace(feed, requests=feed.past.requests or feed.requests, parse=feed.past.parse or feed.parse)
+        secret = await self._secret(source, settings)
+        return await self._answer(source, settings, asked, _ask(source, settings, query, query.now, secret))
+
+    def _record(
+        self, source: Source, query: SignalQuery, found: Found, before: Mapping[datetime, Point], now: datetime
+    ) -> None:
+        """Keep what is new: another value, or the same issued an hour later."""
+        if self._recordings is None:
+            return
+        accounting = source.accounting if query.kind is SignalKind.CARBON_INTENSITY else None
+        basis = "/".join(vars(accounting).values()) if accounting is not None else query.basis or ""
+        fresh = [(point, now) for point in found.points if is_news(before.get(point.start), point)]
+        question = RecordedQuestion(source.name, query.kind, query.params, query.place)
+        try:
+            self._recordings.add(question, found.unit, basis, fresh)
+        except StoreError as error:
+            logger.warning("%s", error)
+
+    def _forecast_errors(self, name: str) -> dict[str, float]:
+        """Σ |forecast − actual| / Σ |actual| over two days, of all that a source was asked, by kind."""
+        sums: dict[str, tuple[float, float]] = {}
+        for question, (source, cache) in self._caches.items():
+            if source.name == name and cache.compared:
+                wrong, total = sums.get(question[1].value, (0.0, 0.0))
+                wrong += sum(error for error, _ in cache.compared.values())
+                total += sum(actual for _, actual in cache.compared.values())
+                sums[question[1].value] = (wrong, total)
+        return {kind: wrong / total for kind, (wrong, total) in sums.items() if total > 0}
 
     async def _answer(self, source: Source, settings: LiveSettings, feed: Feed, ask: Ask) -> Found:
         """The parsed answers; where a token has run out, once more with a new one."""
@@ -257,6 +295,7 @@ class LiveHub:
             await self._client.get(settings.base_url, request, settings.timeout_seconds, ask.secret)
             for request in requests
         ]
+        self._looked_at(source, bodies)
         try:
             return feed.parse(ask, bodies)
         except (SignalError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -296,14 +335,23 @@ class LiveProvider:
         return await self._hub.fetch(self._source, query)
 
 
-def _apart(points: list[Point]) -> list[Point]:
-    """Points by start without overlap: answers of different times may cut the day differently; then the newest count."""
-    if all(before.end <= after.start for before, after in pairwise(points)):
-        return points
-    taken: list[Point] = []
-    for point in sorted(
-        points, key=lambda p: (p.quality is not Quality.MEASURED, -(p.issued_at or p.start).timestamp())
-    ):
-        if all(point.end <= other.start or point.start >= other.end for other in taken):
-            taken.append(point)
-    return sorted(taken, key=lambda p: p.start)
+def _ask(
+    source: Source,
+    settings: LiveSettings,
+    query: SignalQuery,
+    now: datetime,
+    secret: str,
+    known_until: datetime | None = None,
+) -> Ask:
+    return Ask(
+        kind=query.kind,
+        params=query.params,
+        start=query.start,
+        end=query.end,
+        now=now,
+        factors=source.accounting.factors if source.accounting is not None else "Lifecycle",
+        place=query.place,
+        secret=secret,
+        query=settings.queries.get(query.kind, "") if isinstance(query.kind, Measure) else "",
+        known_until=known_until,
+    )

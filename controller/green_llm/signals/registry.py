@@ -34,8 +34,10 @@ from green_llm.signals.providers import (
 )
 from green_llm.signals.providers.csv import CsvProvider, ReadText
 from green_llm.signals.providers.persistence import History, PersistenceProvider
+from green_llm.signals.providers.recorded import RecordedProvider
 from green_llm.signals.providers.static import StaticProvider
 from green_llm.signals.providers.tariff import TariffProvider
+from green_llm.signals.recordings import Recordings
 
 FEEDS: Mapping[str, Feed] = {
     "Awattar": awattar.FEED,
@@ -56,8 +58,10 @@ FEEDS: Mapping[str, Feed] = {
 """By service; ``domain.services.SERVICES`` says where each is and what it needs."""
 
 
-def provider_of(source: Source, read_text: ReadText, history: History, hub: LiveHub | None) -> SignalProvider:
-    """The provider a source configures."""
+def provider_of(
+    source: Source, read_text: ReadText, history: History, hub: LiveHub | None, recordings: Recordings | None = None
+) -> SignalProvider:
+    """The provider a source configures; with ``recordings`` a live one gives what it said at the time."""
     match source.settings:
         case StaticSettings() as settings:
             return StaticProvider(source.name, settings)
@@ -68,6 +72,8 @@ def provider_of(source: Source, read_text: ReadText, history: History, hub: Live
         case PersistenceSettings() as settings:
             return PersistenceProvider(source.name, settings, history)
         case LiveSettings():
+            if recordings is not None:
+                return RecordedProvider(source.name, recordings)
             if hub is None:
                 raise SignalError(f"SignalSource {source.name}: live services are not asked here")
             return LiveProvider(source, hub)

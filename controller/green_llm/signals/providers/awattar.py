@@ -6,11 +6,11 @@ https://www.awattar.de/services/api. Times are unix milliseconds; net prices wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from green_llm.domain.series import Point, Quality
 from green_llm.errors import SignalError
-from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number, ordered
+from green_llm.signals.feed import Ask, Feed, Found, Past, Request, json_of, list_of, number, ordered
 
 
 def requests(ask: Ask) -> list[Request]:
@@ -35,4 +35,4 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
     return Found("EUR/MWh", ordered(points))
 
 
-FEED = Feed(requests, parse)
+FEED = Feed(requests, parse, past=Past(timedelta(days=30), auction=("Europe/Berlin", 14)))

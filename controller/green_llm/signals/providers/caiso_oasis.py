@@ -11,10 +11,11 @@ import io
 import re
 import zipfile
 from collections.abc import Sequence
+from datetime import timedelta
 
 from green_llm.domain.series import Point, Quality
 from green_llm.errors import SignalError
-from green_llm.signals.feed import Ask, Feed, Found, Request, number, ordered, utc
+from green_llm.signals.feed import Ask, Feed, Found, Past, Request, number, ordered, utc
 
 LARGEST_BYTES = 20_000_000
 NO_DATA = "1000"
@@ -69,4 +70,4 @@ def _tag(text: str, name: str) -> str:
     return match[1] if match else "?"
 
 
-FEED = Feed(requests, parse)
+FEED = Feed(requests, parse, past=Past(timedelta(days=30), auction=("America/Los_Angeles", 14), pause_seconds=5.0))

@@ -10,38 +10,18 @@ import csv
 import io
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
-from green_llm.domain.instance import FloatArray
 from green_llm.domain.request import CsvSettings
-from green_llm.domain.series import Point, Quality, Series, SignalQuery
-from green_llm.domain.units import convert
+from green_llm.domain.series import Quality, Series, SignalQuery
 from green_llm.errors import SignalError
+from green_llm.signals.table import Table
 
 ReadText = Callable[[str], tuple[str, str]]
 """Gives (version, text) of a file by its name; the same version means the same text. Raises StoreError."""
 COLUMNS = ("start", "end", "value", "unit", "quality", "issued_at")
-
-
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """A parsed file: seconds since 1970, ascending by start."""
-
-    start: FloatArray
-    end: FloatArray
-    value: FloatArray
-    visible_from: FloatArray
-    issued: FloatArray
-    """Issue of a forecast; the end of the interval for an actual."""
-    actual: NDArray[np.bool_]
-    unit: tuple[str, ...]
-    quality: tuple[Quality, ...]
-    longest: float
-    """Longest interval, s: how far before a window a row can begin that reaches into it."""
 
 
 class CsvProvider:
@@ -49,7 +29,7 @@ class CsvProvider:
 
     def __init__(self, name: str, settings: CsvSettings, read_text: ReadText) -> None:
         self._name, self._settings, self._read_text = name, settings, read_text
-        self._tables: dict[str, tuple[str, _Table]] = {}
+        self._tables: dict[str, tuple[str, Table]] = {}
 
     async def fetch(self, query: SignalQuery) -> Series:
         """Visible rows that touch the query's interval: actuals before forecasts, newer issues before older ones.
@@ -58,20 +38,10 @@ class CsvProvider:
             SignalError: the file cannot be read, or a row is wrong; names file, line and column.
         """
         file = file_of(self._settings, query.params)
-        table = self._table(file)
-        start, end, now = query.start.timestamp(), query.end.timestamp(), query.now.timestamp()
-        first, last = np.searchsorted(table.start, [start - table.longest, end])
-        rows = np.arange(first, last)
-        rows = rows[(table.end[rows] > start) & (table.visible_from[rows] <= now)]
-        best = rows[np.lexsort((table.issued[rows], table.actual[rows]))][::-1]
-        taken: list[int] = []
-        for row in best.tolist():
-            if all(table.end[row] <= table.start[other] or table.start[row] >= table.end[other] for other in taken):
-                taken.append(row)
-        points = tuple(self._point(table, row, query, file) for row in sorted(taken))
+        points = self._table(file).visible(query, f"SignalSource {self._name}: {file}")
         return Series(query.kind, self._name, query.unit, points)
 
-    def _table(self, file: str) -> _Table:
+    def _table(self, file: str) -> Table:
         version, text = self._read_text(file)
         known = self._tables.get(file)
         if known is None or known[0] != version:
@@ -79,26 +49,13 @@ class CsvProvider:
             self._tables[file] = known
         return known[1]
 
-    def _point(self, table: _Table, row: int, query: SignalQuery, file: str) -> Point:
-        try:
-            value = convert(float(table.value[row]), table.unit[row], query.unit, query.exchange_rates)
-        except ValueError as error:
-            raise SignalError(f"SignalSource {self._name}: {file}: unit: {error}") from error
-        return Point(
-            start=datetime.fromtimestamp(table.start[row], UTC),
-            end=datetime.fromtimestamp(table.end[row], UTC),
-            value=value,
-            quality=table.quality[row],
-            issued_at=datetime.fromtimestamp(table.issued[row], UTC),
-        )
-
 
 def file_of(settings: CsvSettings, params: Mapping[str, str]) -> str:
     """The file's name with its place-holders filled."""
     return re.sub(r"\{(\w+)\}", lambda match: params.get(match[1], match[0]), settings.file)
 
 
-def parse(text: str, source: str, publication_lag_seconds: float = 0.0) -> _Table:
+def parse(text: str, source: str, publication_lag_seconds: float = 0.0) -> Table:
     """A file's rows; ``source`` begins every message.
 
     Raises:
@@ -113,7 +70,7 @@ def parse(text: str, source: str, publication_lag_seconds: float = 0.0) -> _Tabl
     rows.sort(key=lambda row: row[0])
     start, end, value, issued = (np.array([row[n] for row in rows], dtype=np.float64) for n in range(4))
     actual = np.isnan(issued)
-    return _Table(
+    return Table(
         start=start,
         end=end,
         value=value,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from green_llm.errors import SignalError
 from green_llm.signals.factors import STORAGE, of_mix
-from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number
+from green_llm.signals.feed import Ask, Feed, Found, Past, Request, json_of, list_of, number
 
 HOUR = timedelta(hours=1)
 FUELS = {
@@ -46,4 +46,4 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
     return of_mix(ask, [(end - HOUR, end, mix) for end, mix in sorted(mixes.items())])
 
 
-FEED = Feed(requests, parse)
+FEED = Feed(requests, parse, past=Past(timedelta(days=20), lag=timedelta(days=1)))

@@ -11,7 +11,7 @@ from typing import Any
 
 from green_llm.domain.series import Point, Quality, SignalKind
 from green_llm.errors import SignalError
-from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number, ordered, utc
+from green_llm.signals.feed import Ask, Feed, Found, Past, Request, json_of, list_of, number, ordered, utc
 
 HOUR = timedelta(hours=1)
 STEPS = {"5_minutes": timedelta(minutes=5), "15_minutes": timedelta(minutes=15), "hourly": HOUR}
@@ -69,4 +69,16 @@ def _point(row: Any, name: str, step: timedelta, quality: Quality, issued: datet
     return Point(start, start + step, value, quality, None if price else issued or start + step)
 
 
-FEED = Feed(requests, parse)
+def past_requests(ask: Ask) -> list[Request]:
+    """The interval, at most ten days of hours."""
+    query = {
+        "zone": ask.params["zone"], "disableCallerLookup": "true", "start": f"{ask.start:%Y-%m-%dT%H:%M:%SZ}",
+        "end": f"{ask.end:%Y-%m-%dT%H:%M:%SZ}",
+    }  # fmt: skip
+    headers = {"auth-token": ask.secret}
+    if ask.kind is SignalKind.ELECTRICITY_PRICE:
+        return [Request("/price-day-ahead/past-range", query, headers)]
+    return [Request("/carbon-intensity/past-range", query | {"emissionFactorType": ask.factors.lower()}, headers)]
+
+
+FEED = Feed(requests, parse, past=Past(timedelta(days=10), past_requests, lag=timedelta(hours=2)))

@@ -12,7 +12,7 @@ from typing import Any
 from green_llm.domain.series import Point, Quality, SignalKind
 from green_llm.errors import SignalError
 from green_llm.signals.factors import STORAGE, of_mix
-from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number, ordered
+from green_llm.signals.feed import Ask, Feed, Found, Past, Request, json_of, list_of, number, ordered
 
 LONGEST = timedelta(hours=1)
 FUELS = {
@@ -86,4 +86,4 @@ def _spans(stamps: list[Any]) -> list[tuple[datetime, datetime]]:
     return [(start, min(end, start + LONGEST)) for start, end in zip(starts, ends, strict=True)]
 
 
-FEED = Feed(requests, parse)
+FEED = Feed(requests, parse, past=Past(timedelta(days=30), lag=timedelta(hours=2), auction=("Europe/Berlin", 14)))

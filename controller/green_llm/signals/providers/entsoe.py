@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from green_llm.domain.series import Point, Quality, SignalKind
 from green_llm.errors import SignalError
 from green_llm.signals.factors import STORAGE, of_mix
-from green_llm.signals.feed import Ask, Feed, Found, Request, ordered, utc
+from green_llm.signals.feed import Ask, Feed, Found, Past, Request, ordered, utc
 
 NO_DATA = "999"
 NOT_FOUND, BAD_REQUEST = frozenset({404}), frozenset({400})
@@ -143,4 +143,4 @@ def _text(element: ET.Element, name: str) -> str | None:
     return None if found is None or found.text is None else found.text.strip()
 
 
-FEED = Feed(requests, parse)
+FEED = Feed(requests, parse, past=Past(timedelta(days=30), lag=timedelta(hours=2), auction=("Europe/Berlin", 14)))

@@ -6,10 +6,11 @@ https://docs.gridstatus.io. Always one location: without a filter a single call 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from green_llm.domain.series import Point, Quality
 from green_llm.errors import SignalError
-from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number, ordered, utc
+from green_llm.signals.feed import Ask, Feed, Found, Past, Request, json_of, list_of, number, ordered, utc
 
 PRICES = ("lmp", "spp", "price")
 
@@ -45,4 +46,4 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
     return Found("USD/MWh", ordered(points))
 
 
-FEED = Feed(requests, parse)
+FEED = Feed(requests, parse, past=Past(timedelta(days=14)))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from green_llm.domain.series import Point, Quality
-from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number, ordered, utc
+from green_llm.signals.feed import Ask, Feed, Found, Past, Request, json_of, list_of, number, ordered, utc
 
 PENCE_PER_KWH_IN_GBP_PER_MWH = 10.0
 OPEN_ENDED = timedelta(minutes=30)
@@ -39,4 +39,4 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
     return Found("GBP/MWh", ordered(points))
 
 
-FEED = Feed(requests, parse)
+FEED = Feed(requests, parse, past=Past(timedelta(days=30), auction=("Europe/London", 20)))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from green_llm.domain.series import Measure, Point, Quality
 from green_llm.domain.units import SECONDS_PER_HOUR
 from green_llm.errors import SignalError
-from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number, ordered
+from green_llm.signals.feed import Ask, Feed, Found, Past, Request, json_of, list_of, number, ordered
 
 STEP_SECONDS = 900
 """Small enough for slots of a quarter of an hour; a month of them stays below the 11,000 points of an answer."""
@@ -76,4 +76,4 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
     return Found(ask.kind.unit(""), ordered(points))
 
 
-FEED = Feed(requests, parse)
+FEED = Feed(requests, parse, past=Past(timedelta(days=28), pause_seconds=0.0))

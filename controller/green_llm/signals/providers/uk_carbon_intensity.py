@@ -6,10 +6,11 @@ https://carbon-intensity.github.io/api-definitions. Operational CO2 only (direct
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from green_llm.domain.series import Point, Quality
-from green_llm.signals.feed import Ask, Feed, Found, Request, json_of, list_of, number, ordered, utc
+from green_llm.signals.feed import Ask, Feed, Found, Past, Request, json_of, list_of, number, ordered, utc
 
 
 def requests(ask: Ask) -> list[Request]:
@@ -47,4 +48,27 @@ def _rows(document: Any) -> list[Any]:
     return list_of(rows[0], "data") if rows and isinstance(rows[0], Mapping) and "data" in rows[0] else rows
 
 
-FEED = Feed(requests, parse)
+def past_requests(ask: Ask) -> list[Request]:
+    """The interval; of a region what was foreseen last stands for what was."""
+    span = f"{ask.start:%Y-%m-%dT%H:%MZ}/{ask.end:%Y-%m-%dT%H:%MZ}"
+    region = ask.params.get("region")
+    path = f"/regional/intensity/{span}/regionid/{region}" if region else f"/intensity/{span}"
+    return [Request(path, headers={"Accept": "application/json"})]
+
+
+def past_parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
+    """Measured values; the forecasts of the past come without the time of their issue and are left out."""
+    found: list[Point] = []
+    for row in _rows(json_of(bodies[0])):
+        start, end = utc(row["from"]), utc(row["to"])
+        intensity = row.get("intensity") or {}
+        actual = number(intensity.get("actual"))
+        last = number(intensity.get("forecast")) if "region" in ask.params else None
+        if actual is not None:
+            found.append(Point(start, end, actual, Quality.MEASURED, end))
+        elif last is not None:
+            found.append(Point(start, end, last, Quality.ESTIMATED, end))
+    return Found("g/kWh", ordered(found))
+
+
+FEED = Feed(requests, parse, past=Past(timedelta(days=14), past_requests, past_parse, lag=timedelta(minutes=30)))

@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from green_llm.domain.series import Point, Quality
 from green_llm.errors import SignalError
-from green_llm.signals.feed import Ask, Feed, Found, Login, Request, json_of, list_of, number, ordered, utc
+from green_llm.signals.feed import Ask, Feed, Found, Login, Past, Request, json_of, list_of, number, ordered, utc
 
 UNITS = {"lbs_co2_per_mwh": "lb/MWh"}
 
@@ -44,7 +45,11 @@ def requests(ask: Ask) -> list[Request]:
 
 def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
     """Points in lb/MWh, as the service gives them."""
-    document = json_of(bodies[0])
+    unit, points = _forecast(ask, json_of(bodies[0]))
+    return Found(unit, ordered(points))
+
+
+def _forecast(ask: Ask, document: Any) -> tuple[str, list[Point]]:
     rows = list_of(document, "data")
     meta = document.get("meta") or {}
     if meta.get("region") not in (None, ask.params["region"]):
@@ -59,7 +64,35 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
         for row in rows
         if (value := number(row.get("value"))) is not None
     ]
-    return Found(unit, ordered(points))
+    return unit, points
 
 
-FEED = Feed(requests, parse, Login(login, token, authorize))
+def past_requests(ask: Ask) -> list[Request]:
+    """The forecasts issued in the interval, at most a day of them."""
+    query = {
+        "region": ask.params["region"], "signal_type": "co2_moer", "horizon_hours": "48",
+        "start": f"{ask.start:%Y-%m-%dT%H:%M:%SZ}", "end": f"{ask.end:%Y-%m-%dT%H:%M:%SZ}",
+    }  # fmt: skip
+    return [Request("/v3/forecast/historical", query)]
+
+
+def past_parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
+    """The first forecast of each hour: one every five minutes would be 300 times the values."""
+    document = json_of(bodies[0])
+    unit, found, hours = "lb/MWh", list[Point](), set[datetime]()
+    for entry in list_of(document, "data"):
+        issued = utc(entry["generated_at"])
+        hour = issued.replace(minute=0, second=0, microsecond=0)
+        if hour in hours:
+            continue
+        hours.add(hour)
+        one = {
+            "data": entry["forecast"],
+            "meta": {**(document.get("meta") or {}), "generated_at": entry["generated_at"]},
+        }
+        unit, points = _forecast(ask, one)
+        found += points
+    return Found(unit, tuple(found))
+
+
+FEED = Feed(requests, parse, Login(login, token, authorize), Past(timedelta(days=1), past_requests, past_parse))

@@ -1,0 +1,69 @@
+"""Values as they were known: which of them one could see at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from green_llm.domain.instance import FloatArray
+from green_llm.domain.series import Point, Quality, SignalQuery
+from green_llm.domain.units import convert
+from green_llm.errors import SignalError
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Values of one question: seconds since 1970, ascending by start."""
+
+    start: FloatArray
+    end: FloatArray
+    value: FloatArray
+    visible_from: FloatArray
+    issued: FloatArray
+    """Issue of a forecast; the end of the interval for an actual; NaN for what does not age."""
+    actual: NDArray[np.bool_]
+    unit: tuple[str, ...]
+    quality: tuple[Quality, ...]
+    longest: float
+    """Longest interval, s: how far before a window a row can begin that reaches into it."""
+
+    def visible(self, query: SignalQuery, where: str) -> tuple[Point, ...]:
+        """Rows that touch the query's interval and were known at its ``now``, without overlap.
+
+        Actuals before forecasts, newer issues before older ones, later knowledge before earlier.
+
+        Raises:
+            SignalError: a unit cannot be converted; ``where`` begins the message.
+        """
+        start, end, now = query.start.timestamp(), query.end.timestamp(), query.now.timestamp()
+        first, last = np.searchsorted(self.start, [start - self.longest, end])
+        rows = np.arange(first, last)
+        rows = rows[(self.end[rows] > start) & (self.visible_from[rows] <= now)]
+        issued = np.nan_to_num(self.issued[rows], nan=np.inf)
+        best = rows[np.lexsort((self.visible_from[rows], issued, self.actual[rows]))][::-1]
+        taken: list[int] = []
+        begun: set[float] = set()
+        for row in best.tolist():
+            if self.start[row] in begun:
+                continue
+            if all(self.end[row] <= self.start[other] or self.start[row] >= self.end[other] for other in taken):
+                taken.append(row)
+                begun.add(float(self.start[row]))
+        return tuple(self._point(row, query, where) for row in sorted(taken))
+
+    def _point(self, row: int, query: SignalQuery, where: str) -> Point:
+        try:
+            value = convert(float(self.value[row]), self.unit[row], query.unit, query.exchange_rates)
+        except ValueError as error:
+            raise SignalError(f"{where}: unit: {error}") from error
+        issued = self.issued[row]
+        return Point(
+            start=datetime.fromtimestamp(self.start[row], UTC),
+            end=datetime.fromtimestamp(self.end[row], UTC),
+            value=value,
+            quality=self.quality[row],
+            issued_at=None if np.isnan(issued) else datetime.fromtimestamp(issued, UTC),
+        )
