@@ -14,17 +14,19 @@ from green_llm.domain.request import (
     DemandEntry,
     DemandLimits,
     Kind,
+    LiveSettings,
     ManagedTemplate,
     Mode,
     ObjectKey,
     Problem,
     Resources,
     RouteTarget,
+    Source,
     SourceRef,
 )
 from green_llm.domain.routes import RouteKey, RouteRule, Rung, Verified
 from green_llm.domain.series import SignalKind, SignalRef
-from green_llm.domain.topology import QueryClass, Selector, WaterBasis
+from green_llm.domain.topology import QueryClass, Selector, WaterBasis, WueModel
 from green_llm.services.admission import Admission, admit
 from support.resources import NOW, ROUTE, a_demand, a_fleet, a_policy, a_route, a_site, backend
 
@@ -251,3 +253,28 @@ def test_nothing_is_made_in_shadow_or_while_suspended() -> None:
     for demand in (shadow, suspended):
         found = admit(replace(resources, demands={"inference/assistant": demand}), {})
         assert not found.requests["default"].managed
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "reason", "words"),
+    [
+        (SignalKind.WUE, {"wue_l_per_kwh": None}, "WueModelMissing", "give wueModel with the site's annual mean"),
+        (SignalKind.EWIF, {"ewif_l_per_kwh": None, "water_basis": WaterBasis.WITHDRAWAL}, "WaterBasisMixed", "counts water that is consumed"),
+    ],
+)  # fmt: skip
+def test_live_water_needs_its_level_and_its_basis(
+    kind: SignalKind, changes: dict[str, Any], reason: str, words: str
+) -> None:
+    plain = a_fleet()
+    live = Source(name="live", settings=LiveSettings("OpenMeteo", "https://api.open-meteo.com/v1", 1800.0))
+    signals = {**plain.sites["cheap"].signals, kind: (SignalRef("live"),)}
+    sites = {name: a_site(name, **(changes | {"signals": signals} if name == "cheap" else {})) for name in plain.sites}
+    found, reasons = verdict(replace(plain, sources={**plain.sources, "live": live}, sites=sites))
+    assert reason in reasons
+    assert any(words in problem.message for problem in found.problems)
+    assert "cheap" not in {site.name for site in found.requests["default"].sites}
+    modelled = replace(sites["cheap"], wue_model=WueModel(0.5, 3.4), water_basis=WaterBasis.CONSUMPTION)
+    found, reasons = verdict(
+        replace(plain, sources={**plain.sources, "live": live}, sites={**sites, "cheap": modelled})
+    )
+    assert "cheap" in {site.name for site in found.requests["default"].sites}

@@ -1,0 +1,90 @@
+"""A real Prometheus whose past was written before it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+
+DAYS, SCRAPE = 3, 60
+RULE = "httproute/inference/iowa/rule/0"
+
+
+def arriving_per_s(moment: float) -> float:
+    """Queries per second: a day's wave in UTC."""
+    return 2.0 + math.sin(moment / 86400 * 2 * math.pi)
+
+
+def exposition(now: float) -> str:
+    """Three days of counters. The gateway's restarts on the way; retries count in its total too."""
+    counters = {
+        f'envoy_cluster_upstream_rq_total{{envoy_cluster_name="{RULE}"}}': lambda t: 1.1 * arriving_per_s(t),
+        f'envoy_cluster_upstream_rq_retry{{envoy_cluster_name="{RULE}"}}': lambda t: 0.1 * arriving_per_s(t),
+        'envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/other/iowa/rule/0"}': lambda _: 50.0,
+        'envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/inference/iowa/rule/01"}': lambda _: 50.0,
+        'istio_requests_total{reporter="source",source_workload="gw",request_host="iowa.example.com",destination_service_name="a"}': arriving_per_s,
+        'istio_requests_total{reporter="destination",source_workload="gw",request_host="iowa.example.com"}': lambda _: 50.0,
+        'vllm:request_success_total{model_name="m",site="near",finished_reason="stop"}': lambda _: 0.5,
+        'vllm:prompt_tokens_total{model_name="m",site="near"}': lambda _: 40.0,
+        'vllm:generation_tokens_total{model_name="m",site="near"}': lambda _: 100.0,
+    }  # fmt: skip
+    start = (now - DAYS * 86400) // SCRAPE * SCRAPE
+    lines = []
+    for name, rate in counters.items():
+        total, moment, restarted = 0.0, start, False
+        lines.append(f"# TYPE {name.partition('{')[0].removesuffix('_total')} unknown")
+        while moment <= now:
+            if not restarted and "inference/iowa" in name and moment > now - 40 * 3600:
+                total, restarted = 0.0, True
+            lines.append(f"{name} {total} {moment:.0f}")
+            total += rate(moment) * SCRAPE
+            moment += SCRAPE
+    types: set[str] = set()
+    kept = [line for line in lines if not line.startswith("#") or (line not in types and not types.add(line))]  # type: ignore[func-returns-value]
+    return "\n".join(kept) + "\n# EOF\n"
+
+
+@contextmanager
+def prometheus_server(root: Path) -> Iterator[str]:
+    """Its address, with port; it has counted for three days."""
+    (root / "past.txt").write_text(exposition(datetime.now(UTC).timestamp()))
+    command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(root / "past.txt"), str(root / "data")]
+    subprocess.run(command, check=True, capture_output=True)
+    (root / "prometheus.yml").write_text("global: {scrape_interval: 1m}\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    arguments = [
+        "--config.file",
+        str(root / "prometheus.yml"),
+        "--storage.tsdb.path",
+        str(root / "data"),
+        "--web.listen-address",
+        host,
+    ]
+    process = subprocess.Popen(["prometheus", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        asyncio.run(_ready(host))
+        yield host
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def _ready(host: str) -> None:
+    async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+        while True:
+            try:
+                async with session.get(f"http://{host}/-/ready") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.1)
