@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from green_llm.cli import compare, operator, run, solve, validate, verify
+from green_llm.cli import compare, operator, release, run, solve, validate, verify
 from green_llm.cli.errors import guarded
 from green_llm.cli.signals import signals
 
@@ -17,7 +17,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for _command in (solve.solve, verify.verify, compare.compare, run.run, validate.validate, operator.operator):
+for _command in (
+    solve.solve,
+    verify.verify,
+    compare.compare,
+    run.run,
+    validate.validate,
+    operator.operator,
+    release.release,
+):
     app.command()(_command)
 app.add_typer(signals, name="signals")
 

@@ -51,6 +51,29 @@ class Lease:
         self.asked = True
         return self.held
 
+    async def seize(self, seconds: float) -> bool:
+        """Take the lease whoever holds it, for so long; whether somebody did.
+
+        Raises:
+            ApiError: the API server does not answer, or refuses.
+        """
+        path = LEASES.path(self.namespace, self.name)
+        while True:
+            body = await self.cluster.get(path)
+            holder = "" if body is None else body["spec"].get("holderIdentity") or ""
+            wanted = self._body(body or {})
+            wanted["spec"]["leaseDurationSeconds"] = round(seconds)
+            try:
+                if body is None:
+                    await self.cluster.call("POST", LEASES.path(self.namespace), wanted)
+                else:
+                    await self.cluster.call("PUT", path, wanted)
+            except ApiError as error:
+                if error.status != 409:
+                    raise
+                continue  # its holder has just renewed it
+            return holder not in ("", self.identity)
+
     async def release(self) -> None:
         """Give the lease up, so that another replica need not wait for it to run out."""
         held, self._renewed = self.held, float("-inf")

@@ -40,7 +40,12 @@ async def finish(parts: ClusterParts) -> None:
         if isinstance(demand, Demand) and demand.restore_on_delete:
             for target in (target for area in demand.areas for target in area.routes if target.template is None):
                 await parts.routes.restore(target.key, set(target.rules.values()), writer)
-        await _set_finalizers(parts, body, [name for name in _finalizers(body) if name != FINALIZER])
+        await drop_finalizer(parts, body)
+
+
+async def drop_finalizer(parts: ClusterParts, body: Body) -> None:
+    """Let a demand go, as far as we are concerned."""
+    await _set_finalizers(parts, body, [name for name in _finalizers(body) if name != FINALIZER])
 
 
 async def _set_finalizers(parts: ClusterParts, body: Body, names: list[str]) -> None:
