@@ -18,7 +18,8 @@ class Settings(BaseSettings):
     namespace: str = Field("green-llm-system", description="The operator's own namespace: Leases, ledgers, recordings.")
     health_port: int = Field(8080, ge=0, le=65535, description="Port of /healthz.")
     metrics_port: int = Field(9464, ge=0, le=65535, description="Port of /metrics of the operator.")
-    relist_seconds: float = Field(300.0, gt=0, description="How often the mirror is compared with fresh lists, s.")
+    # Kopf may look at the API server's discovery before a definition just installed is in it, and then never watches that kind.
+    relist_seconds: float = Field(30.0, gt=0, description="How often the mirror is compared with fresh lists, s.")
     signal_hosts: str = Field(
         "",
         description="Hosts that live signals may come from besides the services' own, with commas between them; with a "
