@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from green_llm.domain.amounts import Ledger
-from green_llm.domain.plan import Plan, Result, Termination
+from green_llm.domain.plan import Plan, Termination
 from green_llm.domain.request import Kind, ObjectKey, Problem
-from green_llm.domain.routes import Route, RouteKey
-from green_llm.domain.series import MeasureKey, SignalBook
+from green_llm.domain.routes import RouteKey
 from green_llm.domain.time import Slots, floor_to_slot, slots_from
 from green_llm.errors import NoPlanError, SignalError, StoreError
 from green_llm.optimizer import Session, optimize
-from green_llm.optimizer.diagnosis import routed_shares
 from green_llm.services import valuing
 from green_llm.services.accounting import open_ledger, plan_water_liters, slots_in_period, water_account
 from green_llm.services.admission import PolicyRequest
-from green_llm.services.assemble import Assembled, Traffic, assemble
+from green_llm.services.assemble import Traffic, assemble
 from green_llm.services.availability import (
     Availability,
     availability,
-    held_share,
     held_since,
-    held_water_liters,
     remaining_traffic,
 )
-from green_llm.services.outcome import Outcome, WaterAccount, WeightRow
+from green_llm.services.concluding import outcome_of
+from green_llm.services.interval import Interval, PairName, Planned, RoutesRead, pair_name, water_cap
+from green_llm.services.outcome import Outcome
 from green_llm.services.pairing import PairRequest, RuleKey
 from green_llm.services.ports import DemandCollector, LedgerStore, Routes, SignalCollector
 from green_llm.services.weighing import (
     SiteShares,
     Weighed,
     pair_shares,
-    resting_rows,
-    rows,
     rule_id,
     rule_shares,
     weigh,
@@ -48,9 +44,6 @@ BORROWED = 1e-6
 """Of what remains of the period's water: less than this is rounding."""
 LONGEST_CHARGE = timedelta(days=7)
 """Elapsed time beyond it (the planner was away) is counted as uncharged."""
-RoutesRead = Mapping[RouteKey, Route]
-PairName = tuple[str, str, str]
-"""(demand, area, class)."""
 
 
 @dataclass
@@ -59,53 +52,6 @@ class Memory:
 
     session: Session = field(default_factory=Session)
     previous: Plan | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """What is known of one interval before it is planned."""
-
-    request: PolicyRequest
-    now: datetime
-    slots: Slots
-    book: SignalBook
-    past: int
-    """How many slots of the book come before slot 0."""
-    traffic: tuple[Traffic, ...]
-    ledger: Ledger
-    sites: Availability
-    measured: Mapping[MeasureKey, float]
-    water: WaterAccount | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """What planning an interval came to."""
-
-    sites: Availability
-    result: Result | None = None
-    assembled: Assembled | None = None
-    error: str | None = None
-
-    def shares(self, traffic: Sequence[Traffic]) -> dict[PairName, SiteShares]:
-        """Slot 0's shares of every pair in the plan, with what held sites keep; what routes can do with them."""
-        if self.result is None or self.assembled is None:
-            return {}
-        instance = self.assembled.instance
-        infeasible = self.result.termination is Termination.INFEASIBLE
-        first = (routed_shares(instance, self.result.plan) if infeasible else self.result.plan.shares)[..., 0]
-        place = {pair_name(e.pair): ik for e, ik in zip(self.assembled.traffic, self.assembled.place, strict=True)}
-        found: dict[PairName, SiteShares] = {}
-        for entry in traffic:
-            name = pair_name(entry.pair)
-            held = held_share(entry, self.sites)
-            rest = 1.0 - sum(held.values())
-            if name in place:
-                i, k = place[name]
-                held |= {site: rest * float(first[i, j, k]) for j, site in enumerate(instance.sites)}
-            if sum(held.values()) > 0:
-                found[name] = held
-        return found
 
 
 class Planning:
@@ -143,8 +89,8 @@ class Planning:
         written = {e.binding.key for e in weighed if e.write and e.binding.route not in failed}
         ledger = replace(interval.ledger, last_write=_last_write(interval.ledger, weighed, written, now))
         await self._ledgers.save(request.policy.name, ledger)
-        return _outcome(
-            replace(interval, ledger=ledger), planned, shares, weighed, after, failed, written, unknown, clock
+        return outcome_of(
+            replace(interval, ledger=ledger), planned, shares, weighed, after, failed, written, unknown, clock.laps
         )
 
     async def rehearse(self, request: PolicyRequest, routes: RoutesRead, now: datetime) -> None:
@@ -282,17 +228,6 @@ class Planning:
         return after, failed
 
 
-def water_cap(interval: Interval, sites: Availability, slots: int) -> float | None:
-    """What usable sites may use in the first slots, L; None without a budget."""
-    budget = interval.request.policy.water
-    if budget is None:
-        return None
-    window = (interval.past, interval.past + slots)
-    held = held_water_liters(interval.traffic, interval.request.sites, sites, window)
-    account = water_account(interval.ledger, budget, replace(interval.slots, count=slots))
-    return max(0.0, account.horizon_cap_liters - held)
-
-
 class _Clock:
     """Wall time by step."""
 
@@ -303,11 +238,6 @@ class _Clock:
     def lap(self, name: str) -> None:
         now = time.perf_counter()
         self.laps[name], self._last = now - self._last, now
-
-
-def pair_name(pair: PairRequest) -> PairName:
-    """(demand, area, class)."""
-    return pair.demand.key, pair.area.name, pair.query_class.name
 
 
 def _window(ledger: Ledger, slots: Slots, now: datetime) -> tuple[Slots, int]:
@@ -343,80 +273,3 @@ def _last_write(ledger: Ledger, weighed: list[Weighed], written: set[RuleKey], n
     """When each rule was written last; rules that are gone are forgotten."""
     known = {rule_id(e.binding): now if e.binding.key in written else None for e in weighed}
     return {name: moment for name, new in known.items() if (moment := new or ledger.last_write.get(name)) is not None}
-
-
-def _rows(
-    traffic: Sequence[Traffic], weighed: list[Weighed], after: RoutesRead, written: set[RuleKey]
-) -> list[WeightRow]:
-    by_rule = {entry.binding.key: entry for entry in weighed}
-    found: list[WeightRow] = []
-    for entry in traffic:
-        for binding in entry.pair.bindings:
-            decided = by_rule.get(binding.key)
-            if decided is None or entry.fixed:
-                found += resting_rows(entry.pair, binding, after[binding.route])
-            else:
-                own = replace(decided, pair=entry.pair)
-                found += rows(own, after[binding.route], written=binding.key in written)
-    return found
-
-
-def _excluded(request: PolicyRequest) -> dict[str, dict[str, str]]:
-    """By demand, the sites that nothing can be sent to, and why."""
-    found: dict[str, dict[str, str]] = {}
-    for pair in request.pairs:
-        if pair.excluded:
-            found.setdefault(pair.demand.key, {}).update(pair.excluded)
-    return found
-
-
-def _outcome(
-    interval: Interval,
-    planned: Planned,
-    shares: Mapping[PairName, SiteShares],
-    weighed: list[Weighed],
-    after: RoutesRead,
-    failed: Mapping[RouteKey, str],
-    written: set[RuleKey],
-    unknown: list[Problem],
-    clock: _Clock,
-) -> Outcome:
-    """Everything there is to say of the interval; what is in force is recomputed from the routes, not from the plan."""
-    request, traffic, sites = interval.request, interval.traffic, planned.sites
-    ground = valuing.ground(request, traffic, interval.book, (interval.past, interval.past + 1))
-    in_force = [pair_shares(entry.pair, after) for entry in traffic]
-    wanted = [shares.get(pair_name(entry.pair)) for entry in traffic]
-    rates = valuing.rates(ground, valuing.amounts_of(request, ground, in_force))
-    broken = valuing.broken_limits(ground, in_force)
-    fixed = [entry.pair.fixed for entry in traffic if entry.pair.fixed is not None]
-    return Outcome(
-        policy=request.policy,
-        now=interval.now,
-        slots=replace(interval.slots, count=sites.slots),
-        book=interval.book,
-        result=planned.result,
-        error=planned.error,
-        instance=None if planned.assembled is None else planned.assembled.instance,
-        planned=valuing.rates(ground, valuing.amounts_of(request, ground, wanted)),
-        in_force=rates,
-        in_force_by_demand=valuing.by_demand(ground, in_force, rates),
-        nearest=valuing.rates(ground, valuing.nearest_amounts(request, ground, in_force)),
-        broken_in_force=valuing.only_in_force(broken, valuing.broken_limits(ground, wanted)),
-        weights=tuple(_rows(traffic, weighed, after, written)),
-        unrouted={
-            pair_name(entry.pair): shares[pair_name(entry.pair)]
-            for entry in traffic
-            if not entry.pair.bindings and pair_name(entry.pair) in shares
-        },
-        skipped=tuple(dict.fromkeys([*request.skipped, *unknown, *fixed])),
-        writes_failed=failed,
-        verified={key: route.verified for key, route in after.items()},
-        excluded=_excluded(request),
-        held_sites={name: ", ".join(kinds) for name, kinds in sites.holding.items()},
-        horizon_shortened_to=interval.sites.slots if interval.sites.slots < request.policy.slots else None,
-        arrivals={pair_name(entry.pair): entry.arrivals for entry in traffic},
-        measured=interval.measured,
-        ledger=interval.ledger,
-        water=interval.water,
-        seconds=clock.laps,
-    )
