@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -212,14 +211,19 @@ def test_ctrl_c_ends_a_long_solve_cleanly(tmp_path: Path) -> None:
 import sys, time
 import green_llm.optimizer
 from green_llm.cli import main
-green_llm.optimizer.optimize = lambda *a, **k: time.sleep(60)
+def optimize(*_, **__):
+    print("solving", flush=True)
+    time.sleep(60)
+green_llm.optimizer.optimize = optimize
 sys.argv = ["green-llm", "solve", {str(path)!r}, "--plan", {str(plan)!r}]
 main()
 """
-    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    time.sleep(3.0)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", script], text=True, **pipes)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "solving\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "interrupted" in err
     assert "Traceback" not in err
