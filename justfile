@@ -42,6 +42,7 @@ readme:
 # the CRDs, from the models
 crds:
     {{bin}}/python -m green_llm.api.crds crds
+    cp crds/[!k]*.yaml charts/green-llm/crd-bases/
 
 # the shapes of live services' answers, from the stored ones
 shapes:

@@ -22,6 +22,7 @@ from green_llm.domain.services import SERVICES
 from green_llm.domain.time import slots_from
 from green_llm.errors import SignalError, StoreError
 from green_llm.kube.accepted import AcceptedDemands
+from green_llm.kube.all_weights import KubeAllWeights
 from green_llm.kube.client import Cluster
 from green_llm.kube.kinds import CONFIG_MAPS
 from green_llm.kube.lease import Lease
@@ -314,6 +315,7 @@ class ClusterParts:
     routes: KubeRoutes
     planning: Planning
     statuses: KubeStatuses
+    all_weights: KubeAllWeights
     recorder: Recorder
     texts: ConfigMapTexts
     accepted: AcceptedDemands
@@ -366,6 +368,7 @@ def cluster_parts(settings: Settings) -> ClusterParts:
         routes=routes,
         planning=planning,
         statuses=KubeStatuses(cluster, mirror, settings.namespace),
+        all_weights=KubeAllWeights(cluster, settings.namespace),
         recorder=Recorder(route_matrix=settings.route_matrix),
         texts=texts,
         accepted=AcceptedDemands(cluster, settings.namespace),

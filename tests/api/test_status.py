@@ -269,3 +269,16 @@ def test_numbers_are_decimal_strings() -> None:
         "0", "0", "1.5", "1000000", "0.000001", "-2.25"
     ]  # fmt: skip
     assert str(ROUTE)
+
+
+async def test_more_weights_than_a_status_holds_are_counted_and_tabled() -> None:
+    outcome = await outcome_of(fleet())
+    first = outcome.weights[0]
+    many = replace(outcome, weights=tuple(replace(first, rule=f"rule-{n}") for n in range(600)))
+    found = status.demand_statuses(many, {})[DEMAND]
+    assert (len(found["weights"]), found["omittedWeights"]) == (512, 88)
+    table = status.tables_of_weights(many)["inference.assistant"].splitlines()
+    assert table[0] == "area,class,route,rule,site,plannedBasisPoints,weight"
+    assert len(table) == 601
+    assert table[600].split(",")[3] == "rule-599"
+    assert status.tables_of_weights(outcome) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -83,12 +84,14 @@ def test_an_older_version_does_not_come_back() -> None:
 class Lists:
     """A cluster that has these objects and nothing else."""
 
-    def __init__(self, *bodies: Body) -> None:
-        self.bodies = bodies
+    def __init__(self, *bodies: Body, meanwhile: Callable[[], None] | None = None) -> None:
+        self.bodies, self.meanwhile = bodies, meanwhile
 
-    async def list(self, resource: Resource, field_selector: str | None = None) -> list[Body] | None:
+    async def pages(self, resource: Resource, field_selector: str | None = None) -> AsyncIterator[list[Body]]:
         del field_selector
-        return [body for body in self.bodies if body["kind"] == resource.kind] or None
+        yield [body for body in self.bodies if body["kind"] == resource.kind]
+        if self.meanwhile is not None:
+            self.meanwhile()
 
 
 async def test_what_vanished_unseen_is_forgotten() -> None:
@@ -102,3 +105,9 @@ async def test_what_vanished_unseen_is_forgotten() -> None:
     assert not mirror.bodies(ENDPOINT_SLICES)
     assert mirror.health_changed.is_set()
     assert not mirror.unhealthy()
+
+
+async def test_what_appears_while_lists_are_on_their_way_stays() -> None:
+    mirror = Mirror()
+    await mirror.relist(Lists(meanwhile=lambda: mirror.put(route())))  # type: ignore[arg-type]
+    assert mirror.bodies(next(r for r in WATCHED if r.kind == "HTTPRoute"))

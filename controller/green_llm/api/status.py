@@ -106,6 +106,24 @@ def in_currency(unit: str, outcome: Outcome) -> str:
     return unit.replace("$", outcome.policy.currency).replace("kgCO2", f"kgCO2{marginal}")
 
 
+def tables_of_weights(outcome: Outcome) -> dict[str, str]:
+    """The weights of demands that have more than their status holds: CSV by ``NAMESPACE.NAME``."""
+    rows: dict[str, list[WeightRow]] = {}
+    for row in outcome.weights:
+        rows.setdefault(row.demand.replace("/", "."), []).append(row)
+    header = "area,class,route,rule,site,plannedBasisPoints,weight"
+    return {
+        demand: "\n".join([header, *map(_line, found), ""])
+        for demand, found in rows.items()
+        if len(found) > MOST_WEIGHTS
+    }
+
+
+def _line(row: WeightRow) -> str:
+    weight = "" if row.weight is None else row.weight
+    return f"{row.area},{row.query_class},{row.route.name},{row.rule},{row.site},{round(row.planned * 10_000)},{weight}"
+
+
 def demand_statuses(outcome: Outcome, previous: Mapping[ObjectKey, Mapping[str, Any]]) -> dict[ObjectKey, Status]:
     """The status of every demand of a policy."""
     generations = {p.key: 0 for p in outcome.skipped if p.key.kind is Kind.DEMAND}

@@ -99,7 +99,9 @@ STATUS: dict[Kind, Schema] = {
             weight=integer("Weight in force; only once the route was read."),
             heldBy=text("What keeps the weight from the plan's: Ramp, Deadband, MinWriteInterval, Shadow, and so on."),
         ),
-        omittedWeights=integer("How many more there are."),
+        omittedWeights=integer(
+            "How many more there are; all are in the ConfigMap green-llm-weights-POLICY of the operator's namespace."
+        ),
     ),
     Kind.SITE: _status(
         claimedBy=text("GreenPolicy that plans this site."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,22 +100,25 @@ class Cluster:
                 return None
             raise
 
-    async def list(self, resource: Resource, field_selector: str | None = None) -> list[Body] | None:
-        """Every object of a kind, in all namespaces; None where the kind is not installed."""
-        found: list[Body] = []
+    async def pages(self, resource: Resource, field_selector: str | None = None) -> AsyncIterator[list[Body]]:
+        """Every object of a kind, in all namespaces, some hundred at a time; nothing where the kind is not installed.
+
+        Raises:
+            ApiError: the API server cannot be asked, or will not say.
+        """
         query: dict[str, Any] = {"limit": PAGE, "fieldSelector": field_selector}
         while True:
             try:
                 page = await self.call("GET", resource.path(), query=query)
             except ApiError as error:
                 if error.status == 404:
-                    return None
+                    return
                 raise
             header = {"apiVersion": page["apiVersion"], "kind": resource.kind}
-            found += [header | item for item in page["items"]]
+            yield [header | item for item in page["items"]]
             query["continue"] = page["metadata"].get("continue")
             if not query["continue"]:
-                return found
+                return
 
     async def patch(self, path: str, body: Any, content_type: str) -> Body:
         """Patch an object under our field manager; what we apply is ours, whoever else claims it."""

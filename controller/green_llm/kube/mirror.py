@@ -53,12 +53,16 @@ class Mirror:
             ApiError: the API server cannot be asked.
         """
         for resource in WATCHED:
-            listed = await cluster.list(resource, FIELD_SELECTORS.get(resource)) or []
-            places = {_place(body) for body in listed}
-            for body in listed:
-                self.put(body)
-            for place in set(self._bodies[resource.kind]) - places:
-                self.drop(resource.kind, place)
+            bodies = self._bodies[resource.kind]
+            # What appears while the lists are on their way is not in them.
+            missing = {place: _uid(body) for place, body in bodies.items()}
+            async for page in cluster.pages(resource, FIELD_SELECTORS.get(resource)):
+                for body in page:
+                    missing.pop(_place(body), None)
+                    self.put(body)
+            for place, uid in missing.items():
+                if place in bodies and _uid(bodies[place]) == uid:
+                    self.drop(resource.kind, place)
         self.synced = True
 
     def put(self, body: Mapping[str, Any], *, ours: bool = False) -> None:

@@ -25,6 +25,10 @@ async def report(parts: ClusterParts, outcome: Outcome) -> None:
     found = {policy: status.policy_status(outcome, previous.get(policy))}
     found |= status.demand_statuses(outcome, previous) | status.site_statuses(outcome, previous)
     await _write_all(parts, found, outcome.now)
+    try:
+        await parts.all_weights.write(outcome.policy.name, status.tables_of_weights(outcome))
+    except StoreError as error:
+        logger.warning("%s", error)
 
 
 async def report_rejected(parts: ClusterParts, admission: Admission) -> None:
