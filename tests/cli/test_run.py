@@ -112,7 +112,6 @@ def test_infeasible_is_status_3_and_still_written(cli: Cli, three: Path) -> None
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--json"], "--json goes with --once"),
         (["--once", "--replay", "10"], "exclude each other"),
         (["--once", "--start", "noon"], '"noon" is not an ISO 8601 time'),
     ],
@@ -311,3 +310,18 @@ def test_an_operator_without_a_cluster_says_so(cli: Cli, monkeypatch: pytest.Mon
     assert ran.status == 1
     assert "no cluster to log in to" in ran.err
     assert "run in a pod or set KUBECONFIG" in ran.err
+
+
+def test_json_is_a_line_per_interval_and_says_what_the_metrics_say(cli: Cli, three: Path) -> None:
+    options = ["--replay", "1000000", "--interval", "3600", "--metrics-port", "0", "--json"]
+    ran = cli("run", three, *options, "--start", "2026-10-29T18:00Z", "--until", "2026-10-29T20:00Z")
+    first, second = (json.loads(line)["policies"]["default"] for line in ran.out.splitlines())
+    assert [first["at"], second["at"]] == ["2026-10-29T18:00:00+00:00", "2026-10-29T19:00:00+00:00"]
+    # An hour at the first interval's rates is what the second one's totals say.
+    for state in ("in_force", "nearest"):
+        for site, rate in first[f"{state}_per_hour"].items():
+            assert second["totals"][state][site]["cost_paid"] == pytest.approx(rate["cost_paid"])
+    assert second["water"]["used_liters"] == pytest.approx(
+        sum(rate["water_on_site_l"] + rate["water_off_site_l"] for rate in first["in_force_per_hour"].values())
+    )
+    assert {entry["kind"] for entry in first["signals"]} == {"electricityPrice", "carbonIntensity"}

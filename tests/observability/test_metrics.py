@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,13 +18,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from green_llm.bootstrap import MemoryLedgers
 from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.amounts import total
+from green_llm.domain.request import Kind, ObjectKey, Problem
 from green_llm.errors import StoreError
 from green_llm.observability.metrics import Recorder
 from green_llm.services.admission import admit, wanted_routes
 from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
 from green_llm.signals.collect import Collector
-from support.resources import NOW, MemoryRoutes, a_budget, a_fleet, a_policy, a_route, static
+from support.resources import NOW, ROUTE, MemoryRoutes, a_budget, a_fleet, a_policy, a_route, static
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -124,13 +126,66 @@ async def test_a_policy_that_is_gone_is_exported_no_more() -> None:
     recorder = Recorder()
     recorder.record((await outcomes(steps=1))[0])
     recorder.keep_only([])
-    assert "greenllm_plan_timestamp_seconds{" not in text_of(recorder)
+    assert not [name for name, labels in samples(text_of(recorder)) if dict(labels).get("policy")]
 
 
 async def test_the_matrix_of_weights_can_be_left_out() -> None:
     recorder = Recorder(route_matrix=False)
     recorder.record((await outcomes(steps=1))[0])
     assert "weight_ratio" not in text_of(recorder)
+
+
+async def test_an_interval_without_a_plan_leaves_the_last_plan_s_time() -> None:
+    recorder = Recorder()
+    (*_, last) = await outcomes()
+    recorder.record(last)
+    recorder.record(replace(last, now=NOW + timedelta(hours=9), result=None, error="no signals"))
+    text = text_of(recorder)
+    assert value(text, "greenllm_plan_timestamp_seconds") == (NOW + timedelta(hours=2)).timestamp()
+    # Good for three periods of 300 s.
+    assert value(text, "greenllm_plan_valid_until_timestamp_seconds") == (NOW + timedelta(hours=2.25)).timestamp()
+    assert value(text, "greenllm_plan_degraded") == 1
+
+
+async def test_endings_that_have_not_happened_are_zero() -> None:
+    recorder = Recorder()
+    recorder.record((await outcomes(steps=1))[0])
+    for ending in ("infeasible", "time_limit", "none"):
+        assert value(text_of(recorder), "greenllm_plans_total", termination=ending) == 0
+
+
+async def test_demands_in_trouble_are_named_with_the_reason() -> None:
+    recorder = Recorder()
+    (last,) = await outcomes(steps=1)
+    demand = ObjectKey(Kind.DEMAND, "inference", "assistant")
+    fought = Problem(demand, "spec", "somebody else writes its weights", "Contended")
+    suspended = Problem(demand, "spec.suspend", "suspended", "Suspended")
+    recorder.record(
+        replace(
+            last,
+            skipped=(fought, suspended),
+            writes_failed={ROUTE: "refused"},
+            excluded={"inference/other": {"near": "no ready endpoint"}},
+        )
+    )
+    found = {
+        (labels["demand"], labels["reason"])
+        for (name, pairs), _ in samples(text_of(recorder)).items()
+        if name == "greenllm_demand_trouble"
+        for labels in [dict(pairs)]
+    }
+    assert found == {
+        ("inference/assistant", "Contended"),
+        ("inference/assistant", "WriteFailed"),
+        ("inference/other", "SitesUnavailable"),
+    }
+
+
+async def test_the_loop_says_when_it_turned() -> None:
+    recorder = Recorder()
+    before = time.time()
+    recorder.turn()
+    assert before <= value(text_of(recorder), "greenllm_loop_turn_timestamp_seconds") <= time.time()
 
 
 def exported(text: str) -> dict[str, str]:

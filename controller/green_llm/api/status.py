@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from green_llm.api.v1alpha1.policy import OBJECTIVES
@@ -19,8 +19,6 @@ NAMES = {objective: name for name, objective in OBJECTIVES.items()}
 """How a GreenPolicy calls each objective."""
 MOST_WEIGHTS = 512
 STEADY = 0.01
-INTERVALS_VALID = 3
-"""A plan is good for this many periods; then, with nothing newer, the weights in force are stale."""
 
 
 def decimal(value: float) -> str:
@@ -51,10 +49,9 @@ def policy_status(outcome: Outcome, previous: Mapping[str, Any] | None = None) -
     )
     status["mode"] = outcome.policy.mode.value
     if result is not None:
-        valid = outcome.now + timedelta(seconds=INTERVALS_VALID * outcome.policy.period_seconds)
         status["plan"] = {
             "solvedTime": moment(outcome.now),
-            "validUntilTime": moment(valid),
+            "validUntilTime": moment(outcome.valid_until),
             "termination": result.termination.value,
             "slots": outcome.slots.count,
         }

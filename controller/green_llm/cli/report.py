@@ -23,7 +23,14 @@ SHOWN_LIMITS = 12
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON object on stdout."""
-    Console(soft_wrap=True, highlight=False, markup=False).out(json.dumps(clean(document), indent=2), highlight=False)
+    Console(soft_wrap=True, highlight=False, markup=False).out(
+        json.dumps(clean(document), indent=2, default=str), highlight=False
+    )
+
+
+def print_json_line(document: Mapping[str, Any]) -> None:
+    """One JSON object as a line on stdout, at once: for a program that reads along."""
+    print(json.dumps(clean(document), default=str), flush=True)  # noqa: T201 - not for people
 
 
 def clean(value: Any) -> Any:

@@ -39,15 +39,15 @@ def run(
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Serve /metrics here; default 9464.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="With --once: print one JSON object.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: one object with --once, else one a line per interval.")
+    ] = False,
 ) -> int:
     """Plan every policy of a directory at each interval, and write the weights into its routes.
 
     Edits are picked up while it runs; Ctrl-C ends it after the interval under way. A replay runs recorded signals, obeys
     what was known at each time, and keeps its ledger in memory.
     """
-    if as_json and not once:
-        raise InvalidInputError("--json goes with --once; watch /metrics or the status files of a running planner")
     if once and replay is not None:
         raise InvalidInputError("--once and --replay exclude each other; give --start with --once")
     from green_llm.bootstrap import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
@@ -60,6 +60,7 @@ def run(
     except StoreError as error:
         raise InvalidInputError(str(error)) from error
     begin = moment(start, "--start") if start else None
+    finish = moment(until, "--until") if until else None
     if once:
         return asyncio.run(_once(embedded, begin or datetime.now(UTC), as_json=as_json))
     from green_llm.observability.server import metrics_server  # noqa: PLC0415
@@ -68,25 +69,44 @@ def run(
     with metrics_server(embedded.recorder.registry, port, settings.metrics_address) as served:
         typer.echo(f"metrics on http://{settings.metrics_address}:{served}/metrics", err=True)
         if replay is not None:
-            return asyncio.run(_replay(embedded, replay, interval, begin, moment(until, "--until") if until else None))
-        return asyncio.run(_forever(embedded, interval, settings.poll_seconds))
+            return asyncio.run(_replay(embedded, replay, interval, begin, finish, as_json=as_json))
+        return asyncio.run(_forever(embedded, interval, settings.poll_seconds, as_json=as_json))
 
 
 async def _once(embedded: EmbeddedRun, now: datetime, *, as_json: bool) -> int:
     from green_llm.cli.report import print_json  # noqa: PLC0415
-    from green_llm.cli.run_report import outcome_document, print_outcome  # noqa: PLC0415
+    from green_llm.cli.run_report import print_outcome  # noqa: PLC0415
 
     reading = await embedded.read()
     _warn(reading)
     outcomes = await _all(embedded, reading, now)
     if as_json:
-        print_json({"policies": {o.policy.name: outcome_document(o, reading.admission.problems) for o in outcomes}})
+        print_json(_document(reading, outcomes))
     else:
         for outcome in outcomes:
             print_outcome(outcome)
     if not outcomes:
         raise InvalidInputError("there is no GreenPolicy that parses; `green-llm validate` says what is wrong")
     return max((Exit.FAILED if o.result is None else of_result(o.result) for o in outcomes), default=Exit.OPTIMAL)
+
+
+def _document(reading: Reading, outcomes: list[Outcome]) -> dict[str, Any]:
+    """All policies of an interval as JSON."""
+    from green_llm.cli.run_report import outcome_document  # noqa: PLC0415
+
+    return {"policies": {o.policy.name: outcome_document(o, reading.admission.problems) for o in outcomes}}
+
+
+def _say(reading: Reading, outcomes: list[Outcome], *, as_json: bool) -> None:
+    """What an interval came to: a line for each policy, or one of JSON."""
+    from green_llm.cli.report import print_json_line  # noqa: PLC0415
+    from green_llm.cli.run_report import print_line  # noqa: PLC0415
+
+    if as_json:
+        print_json_line(_document(reading, outcomes))
+        return
+    for outcome in outcomes:
+        print_line(outcome)
 
 
 async def _all(embedded: EmbeddedRun, reading: Reading, now: datetime) -> list[Outcome]:
@@ -97,16 +117,15 @@ async def _all(embedded: EmbeddedRun, reading: Reading, now: datetime) -> list[O
     return outcomes
 
 
-async def _forever(embedded: EmbeddedRun, interval: float | None, poll_seconds: float) -> int:
+async def _forever(embedded: EmbeddedRun, interval: float | None, poll_seconds: float, *, as_json: bool) -> int:
     """Plan when a policy is due, and at once when a file changes."""
-    from green_llm.cli.run_report import print_line  # noqa: PLC0415
-
     stop = stop_on_signals()
     due: dict[str, datetime] = {}
     reading = await embedded.read()
     _warn(reading)
     while not stop.is_set():
         now = datetime.now(UTC)
+        embedded.recorder.turn()
         if embedded.changed():
             reading, due = await embedded.read(), {}
             _warn(reading)
@@ -116,8 +135,8 @@ async def _forever(embedded: EmbeddedRun, interval: float | None, poll_seconds: 
             outcomes.append(await embedded.reconcile(request, now))
             period = timedelta(seconds=interval or request.policy.period_seconds)
             due[request.policy.name] = now + period
-            print_line(outcomes[-1])
         if outcomes:
+            _say(reading, outcomes, as_json=as_json)
             embedded.recorder.keep_only(reading.requests)
             embedded.write_status(reading, outcomes, now)
         with contextlib.suppress(TimeoutError):
@@ -126,10 +145,16 @@ async def _forever(embedded: EmbeddedRun, interval: float | None, poll_seconds: 
 
 
 async def _replay(
-    embedded: EmbeddedRun, speedup: float, interval: float | None, begin: datetime | None, until: datetime | None
+    embedded: EmbeddedRun,
+    speedup: float,
+    interval: float | None,
+    begin: datetime | None,
+    until: datetime | None,
+    *,
+    as_json: bool,
 ) -> int:
     """Step through recorded time, a period at a time, no faster than ``speedup``."""
-    from green_llm.cli.run_report import print_line, print_totals  # noqa: PLC0415
+    from green_llm.cli.run_report import print_totals  # noqa: PLC0415
 
     stop = stop_on_signals()
     reading = await embedded.read()
@@ -143,19 +168,19 @@ async def _replay(
     last: dict[str, Outcome] = {}
     while now < end and not stop.is_set():
         begun = asyncio.get_running_loop().time()
+        embedded.recorder.turn()
         if embedded.changed():
             reading = await embedded.read()
             _warn(reading)
         outcomes = await _all(embedded, reading, now)
-        for outcome in outcomes:
-            print_line(outcome)
-            last[outcome.policy.name] = outcome
+        _say(reading, outcomes, as_json=as_json)
+        last |= {outcome.policy.name: outcome for outcome in outcomes}
         period = interval or min((o.policy.period_seconds for o in outcomes), default=300)
         now += timedelta(seconds=period)
         pause = period / speedup - (asyncio.get_running_loop().time() - begun)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), max(pause, 0.001))
-    for outcome in last.values():
+    for outcome in () if as_json else last.values():
         print_totals(outcome)
     return Exit.OPTIMAL
 

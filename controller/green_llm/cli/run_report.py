@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from green_llm.domain.amounts import Amounts, total
+from green_llm.domain.amounts import Amounts, SiteAmounts, total
 from green_llm.domain.request import Problem
 from green_llm.services.outcome import Outcome, WeightRow
 
@@ -20,7 +20,7 @@ SHOWN = 0.0005
 
 
 def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict[str, Any]:
-    """An outcome as `green-llm run --once --json` prints it."""
+    """An outcome as `green-llm run --json` prints it: all that its metrics say, without having gone through them."""
     skipped = dict.fromkeys([*outcome.skipped, *problems])
     return {
         "termination": outcome.result.termination.value if outcome.result else "none",
@@ -48,7 +48,25 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
             {"demand": demand, "area": area, "class": query_class, "shares": shares}
             for (demand, area, query_class), shares in outcome.unrouted.items()
         ],
-        "in_force_per_hour": {site: _amounts(outcome, amounts) for site, amounts in outcome.in_force.items()},
+        "planned_per_hour": _by_site(outcome, outcome.planned),
+        "in_force_per_hour": _by_site(outcome, outcome.in_force),
+        "nearest_per_hour": _by_site(outcome, outcome.nearest),
+        "totals": None
+        if outcome.ledger is None
+        else {
+            "in_force": _by_site(outcome, outcome.ledger.in_force),
+            "nearest": _by_site(outcome, outcome.ledger.nearest),
+            "uncharged_seconds": outcome.ledger.uncharged_seconds,
+        },
+        "water": None if outcome.water is None else asdict(outcome.water),
+        "signals": [
+            {"site": site, "kind": kind.value, "unit": kind.unit(outcome.policy.currency)} | asdict(value)
+            for (site, kind), value in sorted(outcome.current_signals().items())
+        ],
+        "valid_until": outcome.valid_until.isoformat() if outcome.result else None,
+        "phases": [asdict(phase) for phase in outcome.result.phases] if outcome.result else [],
+        "troubled_demands": [{"demand": demand, "reason": reason} for demand, reason in outcome.troubled_demands],
+        "writes_failed": {str(key): message for key, message in outcome.writes_failed.items()},
         "avoided_emissions_kg_per_hour": total(outcome.nearest.values()).emissions_kg
         - total(outcome.in_force.values()).emissions_kg,
         "broken_in_force": [entry.message for entry in outcome.broken_in_force],
@@ -60,6 +78,10 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
         ],
         "seconds": dict(outcome.seconds),
     }
+
+
+def _by_site(outcome: Outcome, amounts: SiteAmounts) -> dict[str, dict[str, float]]:
+    return {site: _amounts(outcome, own) for site, own in amounts.items()}
 
 
 def _amounts(outcome: Outcome, amounts: Amounts) -> dict[str, float]:

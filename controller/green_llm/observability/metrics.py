@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from green_llm.domain.plan import Termination
 from green_llm.domain.series import SourceHealth
-from green_llm.observability import families
+from green_llm.observability import families, plan_families
 from green_llm.services.outcome import Outcome
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 SOLVE_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0)
+ENDINGS = (*(ending.value for ending in Termination), "none")
+"""How an interval can end; "none" is without a plan."""
 
 
 class Recorder(Collector):
     """Holds the last outcome of every policy; a scrape renders whatever is held at that moment.
 
-    The mapping is replaced, never changed, so that a scrape in another thread sees all of an outcome or nothing of it.
+    The mappings are replaced, never changed, so that a scrape in another thread sees all of an outcome or nothing of it.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None, *, route_matrix: bool = True) -> None:
         """``route_matrix`` exports weights by rule and site: areas × classes × sites series."""
         self.registry = registry or CollectorRegistry()
         self._route_matrix = route_matrix
-        self._outcomes: Mapping[str, Outcome] = {}
+        self._held: tuple[Mapping[str, Outcome], Mapping[str, plan_families.Lifetime]] = ({}, {})
+        """Last outcomes, and lifetimes of last plans, by policy."""
         self.sources: Callable[[], Mapping[str, SourceHealth]] = dict
         """How the live sources do."""
         self._lock = threading.Lock()
         self.registry.register(self)
+        self._turned = Gauge(
+            "greenllm_loop_turn_timestamp_seconds", "When the planning loop last turned", registry=self.registry
+        )
         self._terminations = Counter(
             "greenllm_plans", "Plans by how they ended", ["policy", "termination"], registry=self.registry
         )
@@ -57,9 +65,15 @@ class Recorder(Collector):
             ["policy", "site", "kind", "source"], registry=self.registry,
         )  # fmt: skip
 
+    def turn(self) -> None:
+        """Say that the planning loop turns."""
+        self._turned.set(time.time())
+
     def record(self, outcome: Outcome) -> None:
         """Take over the outcome of an interval."""
         policy = outcome.policy.name
+        for ending in ENDINGS:  # a counter that begins with its first event hides that event from rate()
+            self._terminations.labels(policy, ending)
         self._terminations.labels(policy, outcome.result.termination.value if outcome.result else "none").inc()
         for phase in outcome.result.phases if outcome.result else ():
             self._phases.labels(policy, phase.objective.value).observe(phase.seconds)
@@ -74,17 +88,31 @@ class Recorder(Collector):
             if value.rank:
                 self._fallbacks.labels(policy, site, kind.value, value.source).inc()
         with self._lock:
-            self._outcomes = {**self._outcomes, policy: outcome}
+            outcomes, plans = self._held
+            if outcome.result is not None:
+                plans = {**plans, policy: (outcome.now, outcome.valid_until)}
+            self._held = ({**outcomes, policy: outcome}, plans)
 
     def keep_only(self, policies: Iterable[str]) -> None:
         """Stop exporting policies that are gone."""
         names = set(policies)
         with self._lock:
-            self._outcomes = {name: outcome for name, outcome in self._outcomes.items() if name in names}
+            outcomes, plans = self._held
+            gone = outcomes.keys() - names
+            self._held = (
+                {name: outcome for name, outcome in outcomes.items() if name in names},
+                {name: lifetime for name, lifetime in plans.items() if name in names},
+            )
+        for policy in gone:
+            for metric in (
+                self._terminations, self._phases, self._steps, self._writes, self._problems, self._fallbacks
+            ):  # fmt: skip
+                metric.remove_by_labels({"policy": policy})
 
     def collect(self) -> Iterator[Metric]:
         """Render the snapshot."""
-        outcomes = list(self._outcomes.values())
+        held, lifetimes = self._held
+        outcomes = list(held.values())
         yield from families.rates(outcomes)
         yield from families.totals(outcomes)
         yield from families.avoided(outcomes)
@@ -92,6 +120,8 @@ class Recorder(Collector):
             yield from families.weights(outcomes)
         yield from families.signals(outcomes)
         yield from families.traffic(outcomes)
-        yield from families.plans(outcomes)
-        yield from families.ledgers(outcomes)
+        yield from plan_families.lifetimes(lifetimes)
+        yield from plan_families.plans(outcomes)
+        yield from plan_families.demands(outcomes)
+        yield from plan_families.ledgers(outcomes)
         yield from families.sources(dict(self.sources()))

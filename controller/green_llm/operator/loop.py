@@ -104,6 +104,7 @@ class Loop:
         mirror = self._parts.mirror
         while True:
             self._beat = time.monotonic()
+            self._parts.recorder.turn()
             dirty = mirror.changed.is_set()
             mirror.changed.clear()
             if dirty or self._soonest() <= self._beat:

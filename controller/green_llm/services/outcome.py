@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from green_llm.domain.amounts import Amounts, Ledger, SiteAmounts
 from green_llm.domain.arrivals import Arrivals
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Diagnosis, Result
-from green_llm.domain.request import Policy, Problem
+from green_llm.domain.request import Kind, Policy, Problem
 from green_llm.domain.routes import RouteKey, Verified
 from green_llm.domain.series import MeasureKey, SignalBook, SignalKind, SlotValue
 from green_llm.domain.time import Slots
+
+INTERVALS_VALID = 3
+"""A plan is good for this many periods; then, with nothing newer, the weights in force are stale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +100,23 @@ class Outcome:
     water: WaterAccount | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time by step: signals, assemble, solve, write."""
+
+    @property
+    def valid_until(self) -> datetime:
+        """Until when a plan of this interval is good."""
+        return self.now + timedelta(seconds=INTERVALS_VALID * self.policy.period_seconds)
+
+    @property
+    def troubled_demands(self) -> tuple[tuple[str, str], ...]:
+        """Demands (``namespace/name``) that are not served as they ask, each with the reasons its status gives."""
+        found = {
+            (f"{problem.key.namespace}/{problem.key.name}", problem.reason)
+            for problem in self.skipped
+            if problem.key.kind is Kind.DEMAND and problem.reason != "Suspended"
+        }
+        found |= {(row.demand, "WriteFailed") for row in self.weights if row.route in self.writes_failed}
+        found |= {(demand, "SitesUnavailable") for demand, sites in self.excluded.items() if sites}
+        return tuple(sorted(found))
 
     @property
     def first_slot(self) -> int:
