@@ -44,6 +44,10 @@ crds:
     {{bin}}/python -m green_llm.api.crds crds
     cp crds/[!k]*.yaml charts/green-llm/crd-bases/
 
+# the Grafana dashboards, from deploy/dashboards
+dashboards:
+    {{bin}}/python deploy/dashboards/build.py
+
 # the shapes of live services' answers, from the stored ones
 shapes:
     {{bin}}/python -m green_llm.signals.shapes tests/data/signals
