@@ -47,10 +47,11 @@ from green_llm.signals.recordings import Question, Recordings
 from green_llm.signals.registry import FEEDS
 from green_llm.signals.shapes import missing_keys
 from green_llm.signals.span import common_span
+from green_llm.store.audit_files import AuditFiles
 from green_llm.store.directory import DirectoryStore, Loaded
 
 CONFIG_MAP = "configmap:"
-RECORDINGS = "recordings"
+RECORDINGS, AUDIT = "recordings", "audit"
 """Beside the resources of a directory."""
 
 
@@ -110,6 +111,12 @@ def recordings_of(settings: Settings) -> Recordings | None:
     return Recordings(Path(settings.record_directory), settings.record_largest_bytes)
 
 
+def audit_of(settings: Settings, root: Path | None = None) -> AuditFiles | None:
+    """The audit that the settings name, else the one beside the resources of ``root``."""
+    directory = Path(settings.audit_directory) if settings.audit_directory else root and root / AUDIT
+    return AuditFiles(directory, settings.audit_largest_bytes) if directory else None
+
+
 async def environment_secret(name: str, key: str) -> str:
     """A secret of a directory run: from the environment, so that none is in a file beside the resources.
 
@@ -163,7 +170,12 @@ class EmbeddedRun:
         self._collector = collector = Collector(self.store.read_text, self.hub, self.recordings if replay else None)
         self._demand = MeasuredDemand(collector.series)
         self._planning = Planning(
-            collector, self._demand, self.store, ledgers, time_limit_s=settings.solver_time_limit_seconds
+            collector,
+            self._demand,
+            self.store,
+            ledgers,
+            time_limit_s=settings.solver_time_limit_seconds,
+            audit=None if replay else audit_of(settings, root),
         )
 
     def changed(self) -> bool:
@@ -360,6 +372,7 @@ def cluster_parts(settings: Settings) -> ClusterParts:
         routes,
         ledgers,
         time_limit_s=settings.solver_time_limit_seconds,
+        audit=audit_of(settings),
     )
     parts = ClusterParts(
         settings=settings,

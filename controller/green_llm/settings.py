@@ -31,4 +31,12 @@ class Settings(BaseSettings):
     record_largest_bytes: int = Field(
         536_870_912, gt=0, description="Size of the recordings beyond which the oldest days are removed."
     )
+    audit_directory: str = Field(
+        "",
+        description="Directory that the audit of every policy is kept in, as Parquet; empty: an operator keeps none, a "
+        "directory run keeps it in audit/ beside the resources.",
+    )
+    audit_largest_bytes: int = Field(
+        536_870_912, gt=0, description="Size of a policy's audit beyond which the oldest days are removed."
+    )
     poll_seconds: float = Field(0.2, gt=0, description="How often a directory is looked at for edits, s.")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
 
 from green_llm.api.status import policy_status
-from green_llm.bootstrap import MemoryLedgers
 from green_llm.cli.run_report import outcome_document
-from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.amounts import total
 from green_llm.domain.plan import Objective, Order, Termination, Tolerance
 from green_llm.domain.request import (
@@ -24,7 +22,6 @@ from green_llm.domain.request import (
     ExchangeRate,
     Guardrails,
     Mode,
-    Resources,
     RouteTarget,
     Source,
     StaticSettings,
@@ -34,17 +31,12 @@ from green_llm.domain.series import SignalKind, SignalRef
 from green_llm.domain.topology import QueryClass, Renewable, RenewableType, ResourceCapacity, Selector, SiteState
 from green_llm.errors import StoreError
 from green_llm.observability.metrics import Recorder
-from green_llm.services.admission import admit, wanted_routes
-from green_llm.services.outcome import Outcome
-from green_llm.services.planning import Planning
-from green_llm.signals.collect import Collector
+from support.planner import Planner, fleet
 from support.resources import (
     NOW,
     ROUTE,
-    MemoryRoutes,
     a_budget,
     a_demand,
-    a_fleet,
     a_policy,
     a_route,
     a_site,
@@ -53,45 +45,6 @@ from support.resources import (
 )
 
 HOUR = timedelta(hours=1)
-
-
-class Planner:
-    """A process that plans: what it keeps over intervals, and nothing else."""
-
-    def __init__(self, *routes: Route, files: dict[str, str] | None = None) -> None:
-        self.routes = MemoryRoutes(*(routes or (a_route(),)))
-        self.ledgers = MemoryLedgers()
-        self.files = files or {}
-        self.restart()
-
-    def restart(self) -> None:
-        def read_text(name: str) -> tuple[str, str]:
-            if name not in self.files:
-                raise StoreError(f"{name}: does not exist")
-            return str(hash(self.files[name])), self.files[name]
-
-        collector = Collector(read_text)
-        self.planning = Planning(collector, MeasuredDemand(collector.series), self.routes, self.ledgers)
-
-    async def plan(self, resources: Resources, now: datetime = NOW, policy: str = "default") -> Outcome:
-        routes = await self.routes.read(wanted_routes(resources))
-        request = admit(resources, routes).requests[policy]
-        return await self.planning.reconcile(request, await self.routes.read(request.routes), now)
-
-    @property
-    def weights(self) -> dict[str, int]:
-        return {key.name: weight for key, weight in self.routes.routes[ROUTE].rules[0].weights.items()}
-
-
-def fleet(policy: dict[str, Any] | None = None, demand: dict[str, Any] | None = None, **sites: Any) -> Resources:
-    """The fleet with changes to its policy, its demand and, by name, its sites."""
-    plain = a_fleet()
-    return replace(
-        plain,
-        policies={"default": a_policy(**policy or {})},
-        demands={"inference/assistant": a_demand(**demand or {})},
-        sites={name: a_site(name, **sites.get(name, {})) for name in plain.sites},
-    )
 
 
 async def test_traffic_goes_where_it_is_cheap() -> None:

@@ -132,7 +132,7 @@ async def test_a_crash_before_the_rename_leaves_the_old_file(tmp_path: Path, mon
     with pytest.raises(StoreError, match="No space left"):
         await store.write(change(await the_route(store), 250, 750))
     assert (tmp_path / "routes.yaml").read_text() == HEAD + ROUTES["flow"][0]
-    assert [path.name for path in tmp_path.iterdir()] == ["routes.yaml"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["routes.yaml"]
 
 
 async def test_a_route_that_leads_outside_is_not_written(tmp_path: Path) -> None:
@@ -275,3 +275,15 @@ def test_status_is_written_beside_the_file_and_only_when_it_changes(tmp_path: Pa
 def test_a_directory_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is no directory"):
         DirectoryStore(tmp_path / "nope")
+
+
+async def test_the_weights_of_adoption_are_noted_once(tmp_path: Path) -> None:
+    store = put(tmp_path, HEAD + ROUTES["flow"][0])
+    before = await the_route(store)
+    assert [rule.original for rule in before.rules] == [None] * len(before.rules)
+    await store.write(change(before, 250, 750))
+    await store.write(change(await the_route(store), 0, 1000))
+    again = DirectoryStore(tmp_path)
+    again.load()
+    (found,) = (await again.read([before.key])).values()
+    assert [rule.original for rule in found.rules if rule.original] == [dict(before.rules[0].weights)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -129,8 +130,12 @@ class MemoryRoutes:
 
     async def write(self, change: RouteWrite) -> Route:
         self.written.append(change)
-        self.routes[change.route.key] = change.expected
-        return change.expected
+        expected = change.expected
+        rules = (
+            replace(rule, original=rule.original or change.route.rule(rule.name).weights) for rule in expected.rules
+        )
+        self.routes[expected.key] = replace(expected, rules=tuple(rules))
+        return self.routes[expected.key]
 
 
 def hours_after(moment: datetime, hours: float) -> datetime:

@@ -31,6 +31,12 @@ class Amounts:
     queries: float = 0.0
     query_delay_s: float = 0.0
     """Sum over queries of their delay, s: divided by ``queries`` it is the mean delay."""
+    tokens: float = 0.0
+    """Input and output tokens."""
+    measured_kwh: float = 0.0
+    """The part of ``energy_kwh`` whose shares a gateway has measured; the rest is by the weights in force."""
+    market_emissions_kg: float = 0.0
+    """kgCO2e of grid energy by what the site has contracted: beside ``emissions_kg``, never netted against it."""
 
     @property
     def cost(self) -> float:
@@ -66,6 +72,22 @@ SiteAmounts = Mapping[str, Amounts]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Month:
+    """Totals of one calendar month (UTC), over all sites of a policy."""
+
+    in_force: Amounts = field(default_factory=Amounts)
+    nearest: Amounts = field(default_factory=Amounts)
+    static: Amounts = field(default_factory=Amounts)
+    by_class: Mapping[str, Amounts] = field(default_factory=dict)
+    """``in_force`` by ``namespace/demand/class``; of ``OTHER_CLASSES`` what is beyond the bound."""
+    uncharged_seconds: float = 0.0
+
+
+OTHER_CLASSES = "other"
+"""In place of a class, for those that a month has no room for."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ledger:
     """What a policy's traffic has taken so far. Kept outside the process; charged with elapsed time only."""
 
@@ -75,6 +97,10 @@ class Ledger:
     """Totals since the ledger began, under the weights in force."""
     nearest: SiteAmounts = field(default_factory=dict)
     """Totals of the same traffic had every query gone to its nearest site."""
+    static: SiteAmounts = field(default_factory=dict)
+    """Totals of the same traffic had the weights stayed that were found at adoption."""
+    months: Mapping[str, Month] = field(default_factory=dict)
+    """By ``YYYY-MM``, the latest ones."""
     uncharged_seconds: float = 0.0
     """Elapsed time that could not be charged, because a signal had no value or the gap was too long."""
     period_start: datetime | None = None

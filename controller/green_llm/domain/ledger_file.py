@@ -7,15 +7,22 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from green_llm.domain.amounts import Amounts, Ledger
+from green_llm.domain.amounts import Amounts, Ledger, Month
 from green_llm.errors import StoreError
 
 FORMAT = "green-llm-ledger/1"
+TOTALS = ("in_force", "nearest", "static")
 
 
 def dump(ledger: Ledger) -> str:
     """The ledger as text that ``load`` reads back unchanged."""
-    return json.dumps({"format": FORMAT, **asdict(ledger)}, indent=1, default=_time) + "\n"
+    document = {"format": FORMAT, **asdict(ledger)}
+    for name in TOTALS:
+        document[name] = {site: _short(amounts) for site, amounts in document[name].items()}
+    for month in document["months"].values():
+        month |= {name: _short(month[name]) for name in TOTALS}
+        month["by_class"] = {name: _short(amounts) for name, amounts in month["by_class"].items()}
+    return json.dumps(document, indent=1, default=_time) + "\n"
 
 
 def load(text: str, source: str) -> Ledger:
@@ -42,11 +49,26 @@ def _ledger(document: dict[str, Any]) -> Ledger:
     for name in ("charged_until", "period_start", "slot_start"):
         if values.get(name) is not None:
             values[name] = _moment(values[name])
-    for name in ("in_force", "nearest"):
-        values[name] = {site: Amounts(**amounts) for site, amounts in values.get(name, {}).items()}
+    for name in TOTALS:
+        values[name] = _amounts(values.get(name, {}))
+    values["months"] = {name: _month(month) for name, month in values.get("months", {}).items()}
     for name in ("held_since", "last_write"):
         values[name] = {key: _moment(text) for key, text in values.get(name, {}).items()}
     return Ledger(**values)
+
+
+def _month(document: dict[str, Any]) -> Month:
+    totals = {name: Amounts(**document[name]) for name in TOTALS}
+    return Month(**{**document, **totals, "by_class": _amounts(document["by_class"])})
+
+
+def _amounts(document: dict[str, Any]) -> dict[str, Amounts]:
+    return {name: Amounts(**amounts) for name, amounts in document.items()}
+
+
+def _short(amounts: dict[str, float]) -> dict[str, float]:
+    """What is not zero: a ledger has to fit into a ConfigMap."""
+    return {name: value for name, value in amounts.items() if value}
 
 
 def _moment(text: str) -> datetime:

@@ -49,6 +49,8 @@ class RouteRule:
     """A back-end without a weight has weight 1 (Gateway API)."""
     written: RuleWeights | None = None
     """What we wrote last, where that is noted on the route. It differs from ``weights`` where somebody else has written."""
+    original: RuleWeights | None = field(default=None, compare=False)
+    """The weights that were found at adoption, where that is noted; no reading differs by them."""
 
 
 class Rung(StrEnum):

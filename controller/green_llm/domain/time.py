@@ -50,3 +50,11 @@ def slots_covering(start: datetime, end: datetime, slot_seconds: int) -> Slots:
     length = (end - first).total_seconds()
     count = -int(-length // slot_seconds) if end > start else 0
     return Slots(first, slot_seconds, count)
+
+
+def hours(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """``[start, end)`` cut at full hours; nothing where it is empty."""
+    while start < end:
+        stop = min(end, floor_to_slot(start, 3600) + timedelta(hours=1))
+        yield start, stop
+        start = stop

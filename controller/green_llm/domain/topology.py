@@ -126,6 +126,8 @@ class Site:
     other_load_kw: float = 0.0
     carbon_price_per_kg: float = 0.0
     """Internal price in the policy's currency; never part of the reported cost."""
+    market_kg_per_kwh: float | None = None
+    """Carbon of grid energy by contract, for the market-based figure alone; None where it is not declared."""
     renewables: tuple[Renewable, ...] = ()
     capacity: tuple[ResourceCapacity, ...] = ()
     performance: Mapping[str, Performance] = field(default_factory=dict)

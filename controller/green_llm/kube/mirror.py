@@ -181,7 +181,9 @@ def _with_written(route: Route, body: Mapping[str, Any]) -> tuple[RouteRule, ...
     for rule in route.rules:
         noted = record.get(rule.name, {}).get("written")
         written = None if noted is None else {key: noted.get(str(key), 0) for key in rule.weights}
-        rules.append(replace(rule, written=written))
+        before = record.get(rule.name, {}).get("original")
+        original = None if before is None else {key: before.get(str(key), 0) for key in rule.weights}
+        rules.append(replace(rule, written=written, original=original))
     return tuple(rules)
 
 

@@ -49,6 +49,7 @@ def decision(outcome: Outcome) -> dict[str, Any]:
         "broken_in_force": [entry.message for entry in outcome.broken_in_force][:SHOWN],
         "signal_problems": [problem.message for problem in outcome.book.problems][:SHOWN],
         "writes_failed": [f"{key}: {message}" for key, message in outcome.writes_failed.items()],
+        "audit_error": outcome.audit_error,
         "skipped": [f"{problem.key}: {problem.field}: {problem.message}" for problem in outcome.skipped][:SHOWN],
     }
 
@@ -64,7 +65,7 @@ def log_to_stderr(which: logging.Logger = logger) -> None:
 def log_decision(outcome: Outcome) -> None:
     """Log an interval; a warning where something keeps it from what was asked for."""
     fields = decision(outcome)
-    troubled = outcome.degraded or outcome.writes_failed or outcome.held_sites
+    troubled = outcome.degraded or outcome.writes_failed or outcome.held_sites or outcome.audit_error
     written = len(fields["routes_written"])
     message = f"policy {outcome.policy.name}: {fields['termination']}, {written} routes written"
     logger.log(logging.WARNING if troubled else logging.INFO, message, extra={"fields": fields})

@@ -52,6 +52,12 @@ _TOTALS: tuple[tuple[str, str, Read], ...] = (
     ),
     ("water_weighted_liters", "Water weighted by scarcity", lambda a: a.water_weighted_l),
     ("queries", "Queries served", lambda a: a.queries),
+    ("tokens", "Input and output tokens", lambda a: a.tokens),
+    (
+        "measured_energy_joules",
+        "The part of the energy whose shares a gateway has measured",
+        lambda a: joules(a.measured_kwh),
+    ),
     ("query_delay_seconds", "Sum of the delays of queries", lambda a: a.query_delay_s),
 )
 _MONEY_TOTALS: tuple[tuple[str, str, Read], ...] = (
@@ -83,21 +89,27 @@ def add(family: GaugeMetricFamily | CounterMetricFamily, labels: Sequence[str], 
 
 
 def rates(outcomes: Outcomes) -> Iterator[Metric]:
-    """Rates of slot 0 per site: under the plan, under the weights in force, and at the nearest site."""
+    """Rates of slot 0 per site: under the plan, under the weights in force, and under both baselines."""
     for state, words, pick in (
         ("planned", "under the plan", lambda outcome: outcome.planned),
         ("in_force", "under the weights in force", lambda outcome: outcome.in_force),
         ("nearest", "had every query gone to its nearest site", lambda outcome: outcome.nearest),
+        ("static", "had the weights stayed that were found at adoption", lambda outcome: outcome.static),
     ):
         yield from _amounts(outcomes, pick, lambda name, text, labels, s=state, w=words: gauge(  # type: ignore[misc]
             f"{s}_{name}", f"{text}, now, {w}", labels), _RATES, _MONEY_RATES, "water_liters_per_hour")  # fmt: skip
 
 
 def totals(outcomes: Outcomes) -> Iterator[Metric]:
-    """Accumulated totals per site: of the weights in force, and of the nearest site."""
+    """Accumulated totals per site: of the weights in force, and of both baselines."""
     for state, words, pick in (
         ("in_force", "under the weights in force", lambda outcome: outcome.ledger.in_force if outcome.ledger else {}),
         ("nearest", "had every query gone to its nearest site", lambda o: o.ledger.nearest if o.ledger else {}),
+        (
+            "static",
+            "had the weights stayed that were found at adoption",
+            lambda outcome: outcome.ledger.static if outcome.ledger else {},
+        ),
     ):
         yield from _amounts(outcomes, pick, lambda name, text, labels, s=state, w=words: counter(  # type: ignore[misc]
             f"{s}_{name}", f"{text}, so far, {w}", labels), _TOTALS, _MONEY_TOTALS, "water_liters")  # fmt: skip

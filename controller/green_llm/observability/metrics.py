@@ -54,6 +54,10 @@ class Recorder(Collector):
         self._writes = Counter(
             "greenllm_route_writes", "Writes of routes by result", ["policy", "result"], registry=self.registry
         )
+        self._audits = Counter(
+            "greenllm_audit_write_failures", "Intervals whose audit could not be written at once", ["policy"],
+            registry=self.registry,
+        )  # fmt: skip
         self._problems = Counter(
             "greenllm_signal_problems",
             "Sources without a usable value",
@@ -82,6 +86,7 @@ class Recorder(Collector):
         written = {row.route for row in outcome.weights if row.written}
         self._writes.labels(policy, "written").inc(len(written))
         self._writes.labels(policy, "failed").inc(len(outcome.writes_failed))
+        self._audits.labels(policy).inc(outcome.audit_error is not None)
         for problem in outcome.book.problems:
             self._problems.labels(policy, problem.site, problem.kind.value).inc()
         for (site, kind), value in outcome.current_signals().items():
@@ -105,7 +110,7 @@ class Recorder(Collector):
             )
         for policy in gone:
             for metric in (
-                self._terminations, self._phases, self._steps, self._writes, self._problems, self._fallbacks
+                self._terminations, self._phases, self._steps, self._writes, self._audits, self._problems, self._fallbacks
             ):  # fmt: skip
                 metric.remove_by_labels({"policy": policy})
 

@@ -1,84 +1,33 @@
-"""What shares cost, emit and use, per site: rates of a slot, and the ledger of what has elapsed. Pure."""
+"""The ledger: what has elapsed is charged once, by slot and month, and against the water budget. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-import numpy as np
-
-from green_llm.domain.amounts import Amounts, Ledger, SiteAmounts
+from green_llm.domain.amounts import OTHER_CLASSES, Amounts, Ledger, Month, SiteAmounts, total
 from green_llm.domain.instance import FloatArray, Instance
-from green_llm.domain.plan import Order, Plan
+from green_llm.domain.plan import Plan
 from green_llm.domain.request import WaterBudget
-from green_llm.domain.time import Slots, floor_to_slot
-from green_llm.domain.topology import Site
-from green_llm.optimizer.coefficients import delay_seconds
-from green_llm.optimizer.evaluate import best_grid_energy, facility_kwh, water_liters
+from green_llm.domain.time import Slots, floor_to_slot, hours
+from green_llm.optimizer.evaluate import facility_kwh, water_liters
+from green_llm.services.columns import SlotAmounts
 from green_llm.services.outcome import WaterAccount
 
-SlotAmounts = tuple[dict[str, Amounts], bool]
-"""Amounts of a whole slot by site, and whether a value was missing for some of the traffic."""
+MOST_MONTHS, MOST_DETAILED_MONTHS, MOST_CLASSES = 13, 2, 256
+"""A ledger has to fit into a ConfigMap; what is older is in the audit files."""
 
 
-def slot_amounts(
-    instance: Instance, shares: FloatArray, sites: Sequence[Site], order: Order, residual_kg_per_kwh: FloatArray
-) -> list[SlotAmounts]:
-    """Amounts of every slot, by site, for shares [I,J,K,T]; what has no value is left out and said.
+@dataclass(frozen=True, kw_only=True)
+class SlotCharges:
+    """What the traffic of one whole slot takes: under the weights in force, and under two baselines."""
 
-    On-site energy is without carbon, save by ``residual_kg_per_kwh`` [J,T] where its certificates are sold.
-    """
-    facility = facility_kwh(instance, shares)
-    grid = best_grid_energy(instance, shares, order)
-    least = np.maximum(0.0, facility - instance.available_kwh)
-    cost = instance.electricity_price * grid
-    emissions = instance.carbon_intensity * grid
-    on_site = instance.wue / instance.pue[:, None] * facility
-    off_site = instance.ewif * grid
-    arriving = shares * instance.demand[:, None]
-    delays = delay_seconds(instance)
-    columns: dict[str, FloatArray] = {
-        "cost_paid": np.maximum(0.0, cost),
-        "cost_earned": np.maximum(0.0, -cost),
-        "carbon_cost": instance.carbon_price[:, None] * emissions,
-        "emissions_kg": emissions + residual_kg_per_kwh * (facility - grid),
-        "water_on_site_l": on_site,
-        "water_off_site_l": off_site,
-        "water_weighted_l": _weighted_water(sites, on_site, off_site),
-        "energy_kwh": facility,
-        "grid_energy_kwh": grid,
-        "displaced_renewables_kwh": np.maximum(0.0, grid - least),
-        "delay_penalty": np.einsum(
-            "k,ijkt,ijkt->jt", instance.delay_penalty, delays, np.where(instance.demand[:, None] > 0, shares, 0.0)
-        ),
-        "queries": arriving.sum(axis=(0, 2)),
-        "query_delay_s": np.einsum("ijkt,ijkt->jt", delays, arriving),
-    }
-    missing = np.isnan(np.array([cost, emissions, on_site, off_site])).any(axis=0) & (facility > 0)
-    known = {name: np.nan_to_num(values, nan=0.0) for name, values in columns.items()}
-    return [
-        (
-            {
-                site: Amounts(**{name: float(values[j, t]) for name, values in known.items()})
-                for j, site in enumerate(instance.sites)
-            },
-            bool(missing[:, t].any()),
-        )
-        for t in range(instance.slots)
-    ]
-
-
-def _weighted_water(sites: Sequence[Site], on_site: FloatArray, off_site: FloatArray) -> FloatArray:
-    near = np.array([site.scarcity_on_site for site in sites])[:, None]
-    far = np.array([site.scarcity_off_site for site in sites])[:, None]
-    weighted: FloatArray = near * on_site + far * off_site
-    return weighted
-
-
-def per_hour(amounts: SiteAmounts, slot_hours: float) -> dict[str, Amounts]:
-    """Amounts of a slot as rates per hour."""
-    return {site: amount.scaled(1.0 / slot_hours) for site, amount in amounts.items()}
+    in_force: SlotAmounts
+    nearest: SlotAmounts
+    static: SlotAmounts
+    by_class: Mapping[str, Amounts] = field(default_factory=dict)
+    """``in_force`` by ``namespace/demand/class``."""
 
 
 def open_ledger(now: datetime, slot_seconds: int) -> Ledger:
@@ -91,8 +40,7 @@ def charge(
     ledger: Ledger,
     until: datetime,
     slots: Slots,
-    in_force: Sequence[SlotAmounts],
-    nearest: Sequence[SlotAmounts],
+    charges: Sequence[SlotCharges],
     budget: WaterBudget | None,
 ) -> Ledger:
     """Charge the time since the ledger's end, slot by slot, with the amounts of each slot in proportion.
@@ -103,10 +51,9 @@ def charge(
     if slots.count and ledger.charged_until < slots.start:
         gap = (slots.start - ledger.charged_until).total_seconds()
         ledger = replace(ledger, charged_until=slots.start, uncharged_seconds=ledger.uncharged_seconds + gap)
-    for (start, end), ours, theirs in zip(slots, in_force, nearest, strict=True):
-        begun, ended = max(start, ledger.charged_until), min(end, until)
-        if ended > begun:
-            ledger = _charge_part(ledger, begun, ended, slots, start, ours, theirs, budget)
+    for (start, end), entry in zip(slots, charges, strict=True):
+        for begun, ended in hours(max(start, ledger.charged_until), min(end, until)):
+            ledger = _charge_part(ledger, begun, ended, slots, start, entry, budget)
     return ledger
 
 
@@ -116,25 +63,63 @@ def _charge_part(
     ended: datetime,
     slots: Slots,
     slot_start: datetime,
-    ours: SlotAmounts,
-    theirs: SlotAmounts,
+    entry: SlotCharges,
     budget: WaterBudget | None,
 ) -> Ledger:
-    part = (ended - begun).total_seconds() / slots.slot_seconds
-    used = {site: amount.scaled(part) for site, amount in ours[0].items()}
-    liters = sum(amount.water_l for amount in used.values())
+    seconds = (ended - begun).total_seconds()
+    part = seconds / slots.slot_seconds
+    ours, nearest, static = (_part_of(side, part) for side in (entry.in_force, entry.nearest, entry.static))
+    liters = sum(amount.water_l for amount in ours.values())
+    uncharged = seconds if entry.in_force[1] else 0.0
     ledger = roll_period(ledger, slot_start, budget)
     same_slot = ledger.slot_start == slot_start
+    month = Month(
+        in_force=total(ours.values()),
+        nearest=total(nearest.values()),
+        static=total(static.values()),
+        by_class={name: amounts.scaled(part) for name, amounts in entry.by_class.items()},
+        uncharged_seconds=uncharged,
+    )
     return replace(
         ledger,
         charged_until=ended,
-        in_force=_added(ledger.in_force, used),
-        nearest=_added(ledger.nearest, {site: amount.scaled(part) for site, amount in theirs[0].items()}),
-        uncharged_seconds=ledger.uncharged_seconds + ((ended - begun).total_seconds() if ours[1] else 0.0),
+        in_force=_added(ledger.in_force, ours),
+        nearest=_added(ledger.nearest, nearest),
+        static=_added(ledger.static, static),
+        months=_with_month(ledger.months, f"{begun:%Y-%m}", month),
+        uncharged_seconds=ledger.uncharged_seconds + uncharged,
         used_liters=ledger.used_liters + liters,
         slot_start=slot_start,
         slot_liters=liters + (ledger.slot_liters if same_slot else 0.0),
     )
+
+
+def _part_of(side: SlotAmounts, part: float) -> dict[str, Amounts]:
+    return {site: amount.scaled(part) for site, amount in side[0].items()}
+
+
+def _with_month(months: Mapping[str, Month], name: str, more: Month) -> dict[str, Month]:
+    """The months with something added to one; what is old keeps its totals, then goes."""
+    before = months.get(name, Month())
+    added = Month(
+        in_force=before.in_force + more.in_force,
+        nearest=before.nearest + more.nearest,
+        static=before.static + more.static,
+        by_class=_bounded(before.by_class, more.by_class),
+        uncharged_seconds=before.uncharged_seconds + more.uncharged_seconds,
+    )
+    kept = sorted({**months, name: added}.items())[-MOST_MONTHS:]
+    detailed = {name for name, _ in kept[-MOST_DETAILED_MONTHS:]}
+    return {name: month if name in detailed else replace(month, by_class={}) for name, month in kept}
+
+
+def _bounded(before: SiteAmounts, more: SiteAmounts) -> SiteAmounts:
+    """Both by class, at most so many; the sum stays."""
+    found = dict(before)
+    for name, amounts in sorted(more.items()):
+        key = name if name in found or len(found) < MOST_CLASSES else OTHER_CLASSES
+        found[key] = found.get(key, Amounts()) + amounts
+    return found
 
 
 def roll_period(ledger: Ledger, moment: datetime, budget: WaterBudget | None) -> Ledger:

@@ -30,6 +30,10 @@ class Traffic:
     """[T] of the book's slots."""
     current: Shares | None
     """Shares in force by site, summing to 1; None where unknown (no route, or no weight)."""
+    static: Shares | None = None
+    """Shares that were found at adoption; None where nothing was adopted."""
+    served: Shares | None = None
+    """Shares that gateways have measured since the last charge; None where nobody measures them."""
 
     @property
     def fixed(self) -> bool:

@@ -57,7 +57,6 @@ def outcome_of(
     ground = valuing.ground(request, traffic, interval.book, (interval.past, interval.past + 1))
     in_force = [pair_shares(entry.pair, after) for entry in traffic]
     wanted = [shares.get(pair_name(entry.pair)) for entry in traffic]
-    rates = valuing.rates(ground, valuing.amounts_of(request, ground, in_force))
     broken = valuing.broken_limits(ground, in_force)
     fixed = [entry.pair.fixed for entry in traffic if entry.pair.fixed is not None]
     return Outcome(
@@ -69,9 +68,10 @@ def outcome_of(
         error=planned.error,
         instance=None if planned.assembled is None else planned.assembled.instance,
         planned=valuing.rates(ground, valuing.amounts_of(request, ground, wanted)),
-        in_force=rates,
-        in_force_by_demand=valuing.by_demand(ground, in_force, rates),
+        in_force=valuing.rates(ground, valuing.amounts_of(request, ground, in_force)),
+        in_force_by_demand=valuing.by_demand(request, ground, in_force),
         nearest=valuing.rates(ground, valuing.nearest_amounts(request, ground, in_force)),
+        static=valuing.rates(ground, valuing.static_amounts(request, ground, in_force)),
         broken_in_force=valuing.only_in_force(broken, valuing.broken_limits(ground, wanted)),
         weights=tuple(_rows(traffic, weighed, after, written)),
         unrouted={

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from green_llm.domain.amounts import Ledger
+from green_llm.domain.audit import AuditBatch
 from green_llm.domain.plan import Result, Termination
 from green_llm.domain.routes import Route, RouteKey
 from green_llm.domain.series import MeasureKey, SignalBook
@@ -37,6 +38,8 @@ class Interval:
     """How many slots of the book come before slot 0."""
     traffic: tuple[Traffic, ...]
     ledger: Ledger
+    audit: AuditBatch | None
+    """What the ledger was charged with just now."""
     sites: Availability
     measured: Mapping[MeasureKey, float]
     water: WaterAccount | None

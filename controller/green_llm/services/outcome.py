@@ -76,6 +76,8 @@ class Outcome:
     """The same by demand, ``namespace/name``."""
     nearest: SiteAmounts = field(default_factory=dict)
     """Rates per hour in slot 0, had every query gone to its nearest site."""
+    static: SiteAmounts = field(default_factory=dict)
+    """Rates per hour in slot 0, had the weights stayed that were found at adoption."""
     broken_in_force: tuple[Diagnosis, ...] = ()
     """Limits that the weights in force break in slot 0 though the plan keeps them (the ramp, or weights not ours)."""
     weights: tuple[WeightRow, ...] = ()
@@ -97,6 +99,8 @@ class Outcome:
     measured: Mapping[MeasureKey, float] = field(default_factory=dict)
     """What servers say of the past hour."""
     ledger: Ledger | None = None
+    audit_error: str | None = None
+    """Why the audit could not be written; its rows are kept for the next time."""
     water: WaterAccount | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time by step: signals, assemble, solve, write."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from green_llm.domain.amounts import Ledger
+from green_llm.domain.audit import AuditBatch
 from green_llm.domain.plan import Plan, Termination
 from green_llm.domain.request import Kind, ObjectKey, Problem
 from green_llm.domain.routes import RouteKey
@@ -29,13 +30,14 @@ from green_llm.services.concluding import outcome_of
 from green_llm.services.interval import Interval, PairName, Planned, RoutesRead, pair_name, water_cap
 from green_llm.services.outcome import Outcome
 from green_llm.services.pairing import PairRequest, RuleKey
-from green_llm.services.ports import DemandCollector, LedgerStore, Routes, SignalCollector
+from green_llm.services.ports import AuditStore, DemandCollector, LedgerStore, Routes, SignalCollector
 from green_llm.services.weighing import (
     SiteShares,
     Weighed,
     pair_shares,
     rule_id,
     rule_shares,
+    static_shares,
     weigh,
     writes,
 )
@@ -64,7 +66,9 @@ class Planning:
         routes: Routes,
         ledgers: LedgerStore,
         time_limit_s: float | None = None,
+        audit: AuditStore | None = None,
     ) -> None:
+        self._audit = audit
         self._signals, self._demand, self._routes, self._ledgers = signals, demand, routes, ledgers
         self._time_limit_s = time_limit_s
         self._memory: dict[str, Memory] = {}
@@ -88,10 +92,21 @@ class Planning:
         clock.lap("write")
         written = {e.binding.key for e in weighed if e.write and e.binding.route not in failed}
         ledger = replace(interval.ledger, last_write=_last_write(interval.ledger, weighed, written, now))
+        audit_error = await self._keep(interval.audit)
         await self._ledgers.save(request.policy.name, ledger)
-        return outcome_of(
+        outcome = outcome_of(
             replace(interval, ledger=ledger), planned, shares, weighed, after, failed, written, unknown, clock.laps
         )
+        return replace(outcome, audit_error=audit_error)
+
+    async def _keep(self, batch: AuditBatch | None) -> str | None:
+        """Keep the audit before the ledger; why it could not be kept. Planning does not stop for it."""
+        try:
+            if self._audit is not None and batch is not None:
+                await self._audit.append(batch)
+        except StoreError as error:
+            return str(error)
+        return None
 
     async def rehearse(self, request: PolicyRequest, routes: RoutesRead, now: datetime) -> None:
         """Plan without writing or keeping anything, so that a replica that takes over has all at hand."""
@@ -125,7 +140,8 @@ class Planning:
             self._signals.measured(request.sites, request.sources, now),
         )
         traffic, unknown = await self._traffic(request, routes, window, now)
-        ledger = valuing.charged(request, ledger, traffic, book, past, now)
+        charged = valuing.charged(request, ledger, traffic, book, past, now)
+        ledger = charged.ledger
         sites = availability(request.sites, book, past, ledger, now, policy.guardrails.hold_seconds)
         ledger = replace(ledger, held_since=held_since(ledger, sites, now))
         interval = Interval(
@@ -136,6 +152,7 @@ class Planning:
             past=past,
             traffic=tuple(traffic),
             ledger=ledger,
+            audit=charged.audit,
             sites=sites,
             measured=measured,
             water=None if policy.water is None else water_account(ledger, policy.water, slots),
@@ -159,7 +176,7 @@ class Planning:
             except SignalError as error:
                 problems.append(_unknown_demand(pair, str(error)))
                 continue
-            traffic.append(Traffic(pair, arrivals, current))
+            traffic.append(Traffic(pair, arrivals, current, static_shares(pair, routes)))
         return traffic, problems
 
     async def _plan(self, interval: Interval) -> Planned:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from green_llm.domain.amounts import Ledger
 from green_llm.domain.arrivals import Arrivals
+from green_llm.domain.audit import AuditBatch
 from green_llm.domain.request import DemandEntry, Policy, Source
 from green_llm.domain.routes import Route, RouteKey, RouteWrite
 from green_llm.domain.series import MeasureKey, Series, SignalBook, SignalQuery
@@ -79,6 +80,18 @@ class LedgerStore(Protocol):
 
     async def save(self, policy: str, ledger: Ledger) -> None:
         """Keep the ledger, all or nothing."""
+        ...
+
+
+class AuditStore(Protocol):
+    """Keeps the rows behind a ledger."""
+
+    async def append(self, batch: AuditBatch) -> None:
+        """Keep what a ledger is about to be charged with; it replaces what begins there or later.
+
+        Raises:
+            StoreError: it cannot be written now; it is kept for the next time.
+        """
         ...
 
 

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
-from green_llm.domain.amounts import Amounts, Ledger, SiteAmounts, total
+from green_llm.domain.amounts import Amounts, Ledger
+from green_llm.domain.audit import IN_FORCE, NEAREST, STATIC, AuditBatch
 from green_llm.domain.instance import FloatArray
 from green_llm.domain.plan import Diagnosis, Order
 from green_llm.domain.series import SignalBook
 from green_llm.domain.time import Slots
 from green_llm.optimizer.baselines import nearest_shares
-from green_llm.optimizer.coefficients import delay_seconds, facility_energy_kwh
 from green_llm.optimizer.evaluate import best_grid_energy, mean_delays
 from green_llm.optimizer.verify import check_loads, late_queries
-from green_llm.services.accounting import SlotAmounts, charge, per_hour, slot_amounts
+from green_llm.services.accounting import SlotCharges, charge
 from green_llm.services.admission import PolicyRequest
 from green_llm.services.assemble import Assembled, Traffic, assemble
+from green_llm.services.auditing import audit_batch
+from green_llm.services.columns import (
+    Columns,
+    SlotAmounts,
+    by_slot,
+    class_columns,
+    per_hour,
+    site_columns,
+    slot_amounts,
+)
 
 PairShares = Sequence[Mapping[str, float] | None]
 """Shares by site of each traffic; None where unknown (then it counts nowhere)."""
@@ -63,23 +73,92 @@ def share_array(found: Assembled, shares: PairShares) -> FloatArray:
 
 def _counted(found: Assembled, shares: PairShares) -> FloatArray:
     """1 for pairs whose shares are known, [I,1,K,1]: both sides of a comparison must count the same traffic."""
+    return _marked(found, [known is not None for known in shares])
+
+
+def _marked(found: Assembled, marks: Sequence[bool]) -> FloatArray:
+    """1 for marked pairs, [I,1,K,1]."""
     instance = found.instance
-    counted = np.zeros((len(instance.areas), 1, len(instance.classes), 1))
-    for (i, k), known in zip(found.place, shares, strict=True):
-        counted[i, 0, k, 0] = known is not None
-    return counted
+    marked = np.zeros((len(instance.areas), 1, len(instance.classes), 1))
+    for (i, k), mark in zip(found.place, marks, strict=True):
+        marked[i, 0, k, 0] = mark
+    return marked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charged:
+    """A ledger with what has elapsed, and the audit of what was added."""
+
+    ledger: Ledger
+    audit: AuditBatch | None = None
 
 
 def charged(
     request: PolicyRequest, ledger: Ledger, traffic: Sequence[Traffic], book: SignalBook, past: int, now: datetime
-) -> Ledger:
-    """The ledger with everything up to ``now`` charged, under the weights in force; ``past`` slots come before slot 0."""
-    window = (0, past + 1)
+) -> Charged:
+    """Charge everything up to ``now``; ``past`` slots come before slot 0.
+
+    By the shares that gateways have measured, else by the weights in force; and the same traffic by its nearest site,
+    and by the weights found at adoption.
+    """
     slots = Slots(book.slots.start, book.slots.slot_seconds, past + 1)
-    found = ground(request, traffic, book, window)
-    shares = [entry.current for entry in traffic]
-    ours, theirs = amounts_of(request, found, shares), nearest_amounts(request, found, shares)
-    return charge(ledger, now, slots, ours, theirs, request.policy.water)
+    found = ground(request, traffic, book, (0, slots.count))
+    if _nothing(found):
+        nothing: SlotAmounts = ({}, bool(found.traffic))
+        empty = [SlotCharges(in_force=nothing, nearest=nothing, static=nothing)] * slots.count
+        return Charged(ledger=charge(ledger, now, slots, empty, request.policy.water))
+    instance = found.instance
+    shares = [entry.current if entry.served is None else entry.served for entry in traffic]
+    array = share_array(found, shares)
+    measured = _marked(found, [entry.served is not None for entry in traffic])[:, 0, :, 0]
+    of_sites = _site_columns(request, found, array, measured)
+    nearest = _site_columns(request, found, nearest_shares(instance) * _counted(found, shares))
+    static = _site_columns(request, found, share_array(found, _static(traffic, shares)))
+    of_classes = class_columns(instance, array, of_sites, measured)
+    classes = _sums_by_class(instance.classes, of_classes)
+    charges = [
+        SlotCharges(in_force=ours, nearest=near, static=before, by_class=own)
+        for ours, near, before, own in zip(
+            by_slot(instance, of_sites), by_slot(instance, nearest), by_slot(instance, static), classes, strict=True
+        )
+    ]
+    sides = {IN_FORCE: of_classes, NEAREST: nearest, STATIC: static}
+    begun = max(ledger.charged_until, slots.start)
+    return Charged(
+        ledger=charge(ledger, now, slots, charges, request.policy.water),
+        audit=audit_batch(request.policy, request.sites, found, book, sides, begun, now),
+    )
+
+
+def _static(traffic: Sequence[Traffic], shares: PairShares) -> PairShares:
+    """Shares found at adoption; where nothing was adopted, those in force. Only of traffic that counts."""
+    found = [entry.current if entry.static is None else entry.static for entry in traffic]
+    return [None if known is None else before or known for known, before in zip(shares, found, strict=True)]
+
+
+def static_amounts(request: PolicyRequest, found: Assembled, shares: PairShares) -> list[SlotAmounts]:
+    """Amounts by slot and site, had the weights stayed that were found at adoption."""
+    return amounts_of(request, found, _static(found.traffic, shares))
+
+
+def _site_columns(
+    request: PolicyRequest, found: Assembled, array: FloatArray, measured: FloatArray | None = None
+) -> Columns:
+    order, residual = request.policy.order, found.residual_kg_per_kwh
+    return site_columns(found.instance, array, request.sites, order, residual, measured)
+
+
+def _sums_by_class(classes: Sequence[str], columns: Columns) -> list[dict[str, Amounts]]:
+    """Amounts of every slot by class, over all sites."""
+    sums = {name: np.nan_to_num(values).sum(axis=0) for name, values in columns.items()}
+    count = next(iter(sums.values())).shape[1]
+    return [
+        {
+            name: Amounts(**{field: float(values[k, t]) for field, values in sums.items()})
+            for k, name in enumerate(classes)
+        }
+        for t in range(count)
+    ]
 
 
 def rates(found: Assembled, amounts: list[SlotAmounts]) -> dict[str, Amounts]:
@@ -87,25 +166,19 @@ def rates(found: Assembled, amounts: list[SlotAmounts]) -> dict[str, Amounts]:
     return per_hour(amounts[0][0], found.instance.slot_hours) if amounts else {}
 
 
-def by_demand(found: Assembled, shares: PairShares, of_sites: SiteAmounts) -> dict[str, Amounts]:
+def by_demand(request: PolicyRequest, found: Assembled, shares: PairShares) -> dict[str, Amounts]:
     """What each demand (``namespace/name``) has of its sites' rates in the first slot: in proportion to its energy there.
 
     Queries and delays are its own.
     """
     if _nothing(found):
         return {}
-    instance, array = found.instance, share_array(found, shares)[..., 0]
-    energy = (facility_energy_kwh(instance)[..., 0] * array).sum(axis=0)
-    part = np.divide(energy, energy.sum(axis=1, keepdims=True), out=np.zeros_like(energy), where=energy > 0)
-    arriving = instance.demand[:, None, :, 0] * array
-    queries = arriving.sum(axis=(0, 1)) / instance.slot_hours
-    waiting = (delay_seconds(instance)[..., 0] * arriving).sum(axis=(0, 1)) / instance.slot_hours
+    array = share_array(found, shares)
+    columns = class_columns(found.instance, array, _site_columns(request, found, array))
     result: dict[str, Amounts] = {}
-    for k, name in enumerate(instance.classes):
-        sites = (of_sites[site].scaled(float(part[j, k])) for j, site in enumerate(instance.sites) if site in of_sites)
-        own = replace(total(sites), queries=float(queries[k]), query_delay_s=float(waiting[k]))
+    for name, amounts in _sums_by_class(found.instance.classes, columns)[0].items():
         demand = name.rpartition("/")[0]
-        result[demand] = result.get(demand, Amounts()) + own
+        result[demand] = result.get(demand, Amounts()) + amounts.scaled(1.0 / found.instance.slot_hours)
     return result
 
 

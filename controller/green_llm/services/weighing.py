@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -53,9 +53,28 @@ def ours(binding: RuleBinding, route: Route) -> SiteShares | None:
     return shares_of(by_site) if sum(by_site.values()) else rule_shares(binding, route)
 
 
+def original_shares(binding: RuleBinding, route: Route) -> SiteShares | None:
+    """Shares by site that a rule was found with; None where that is not noted, or they were for other sites."""
+    original = route.rule(binding.rule).original
+    if original is None:
+        return None
+    by_site = {site: sum(original.get(key, 0) for key in keys) for site, keys in binding.backends.items()}
+    return shares_of(by_site) if sum(by_site.values()) else None
+
+
 def pair_shares(pair: PairRequest, routes: Mapping[RouteKey, Route]) -> SiteShares | None:
     """Shares in force of a pair: the mean of its rules'; None where unknown."""
-    found = [rule_shares(binding, routes[binding.route]) for binding in pair.bindings if binding.route in routes]
+    return _mean([rule_shares(binding, routes[binding.route]) for binding in pair.bindings if binding.route in routes])
+
+
+def static_shares(pair: PairRequest, routes: Mapping[RouteKey, Route]) -> SiteShares | None:
+    """Shares that a pair was found with; None where none of its rules was adopted."""
+    return _mean(
+        [original_shares(binding, routes[binding.route]) for binding in pair.bindings if binding.route in routes]
+    )
+
+
+def _mean(found: Sequence[SiteShares | None]) -> SiteShares | None:
     known = [shares for shares in found if shares is not None]
     sites = {site for shares in known for site in shares}
     return (

@@ -1,6 +1,7 @@
 """A directory of YAML files as the home of resources and routes: the embedded run, and GitOps.
 
-Status goes beside each file (``NAME.status.yaml``), ledgers into ``state/``; of a route only the weights are changed.
+Status goes beside each file (``NAME.status.yaml``), ledgers and the weights that were found at adoption into ``state/``; of a
+route only the weights are changed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from green_llm.domain.topology import Site
 from green_llm.errors import StoreError
 from green_llm.routing import documents as routes
 from green_llm.store import files
+from green_llm.store.originals import Originals
 from green_llm.store.yaml_files import Document, dump_documents, load_documents, repeated_keys, with_weights
 
 STATUS_SUFFIX = ".status.yaml"
@@ -81,6 +83,7 @@ class DirectoryStore:
         self._root = root.resolve()
         self._shown = root
         self._loaded = Loaded()
+        self._originals = Originals(self._root / STATE / "originals.json")
         self._stamps: dict[Path, files.Stamp] = {}
         self._csv: dict[Path, files.Stamp | None] = {}
         self._statuses: dict[Path, list[Mapping[str, Any]]] = {}
@@ -113,7 +116,7 @@ class DirectoryStore:
         for key in keys:
             document = self._route_document(key)
             if document is not None:
-                found[key] = _route(document, key)
+                found[key] = self._originals.on(_route(document, key))
         return found
 
     async def write(self, change: RouteWrite) -> Route:
@@ -131,6 +134,7 @@ class DirectoryStore:
         edits = routes.edits(document.value, change)
         if not edits:
             return change.route
+        self._originals.note(change)
         text = with_weights(text, document, edits, path)
         found = load_documents(text, path)
         after = _document(found, key)
