@@ -142,6 +142,9 @@ OF_ROUTES: dict[str, tuple[dict[str, Any], tuple[str, str, str, str]]] = {
     "the gateway refuses the route": (
         {"verified": Verified(Rung.REFUSED, "no")}, ("False", "RouteNotAccepted", "False", "RouteNotAccepted")
     ),
+    "the gateway takes the route in part": (
+        {"verified": Verified(Rung.IMPAIRED, "no")}, ("False", "RouteImpaired", "False", "RouteImpaired")
+    ),
     "somebody else writes the weights": ({"contended": True}, ("False", "Contended", "False", "Contended")),
     "no back-end is ready": (
         {"sick": frozenset({backend("near"), backend("cheap")})}, ("True", "Ready", "False", "NoSiteAvailable")

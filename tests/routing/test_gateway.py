@@ -43,8 +43,10 @@ def document(*parents: tuple[dict[str, Any], list[dict[str, Any]]], wanted: Any 
         (document(({"name": "edge"}, [said("Accepted", "True", 2), GOOD[1]])), Rung.WRITTEN, "has not judged this generation"),
         (document(({"name": "edge"}, GOOD[:1])), Rung.WRITTEN, "has not judged this generation"),
         (document(({"name": "edge"}, [said("Accepted", "False"), GOOD[1]])), Rung.REFUSED, "Accepted=False, R: m"),
-        (document(({"name": "edge"}, [GOOD[0], said("ResolvedRefs", "False")])), Rung.WRITTEN, "ResolvedRefs=False"),
-        (document(({"name": "edge"}, [*GOOD, said("PartiallyInvalid", "True", message="Dropped Rule 1")])), Rung.WRITTEN, "Dropped"),
+        (document(({"name": "edge"}, [GOOD[0], said("ResolvedRefs", "False")])), Rung.IMPAIRED, "ResolvedRefs=False"),
+        (document(({"name": "edge"}, [*GOOD, said("PartiallyInvalid", "True", message="Dropped Rule 1")])), Rung.IMPAIRED, "Dropped"),
+        (document(({"name": "edge"}, [*GOOD, said("RouteRulesOverlap", "True")])), Rung.IMPAIRED, "RouteRulesOverlap: m"),
+        (document(({"name": "edge"}, [GOOD[0], said("ResolvedRefs", "Unknown")])), Rung.WRITTEN, "ResolvedRefs=Unknown"),
         # All parents must accept; one that refuses is what is said.
         (document(({"name": "edge"}, GOOD), wanted=[{"name": "edge"}, {"name": "b"}]), Rung.WRITTEN, "inference/b"),
         (document(({"name": "edge"}, GOOD), ({"name": "b"}, [said("Accepted", "False"), GOOD[1]]),

@@ -263,7 +263,7 @@ def _demand_status(
     excluded = outcome.excluded.get(f"{key.namespace}/{key.name}", {})
     away = "; ".join(f"{site}: {why}" for site, why in sorted(excluded.items()))
     fought = stopped.get("Contended")
-    broken = routed[2] in ("WriteFailed", "Contended", "RouteNotAccepted")
+    broken = routed[2] in ("WriteFailed", "Contended", "RouteNotAccepted", "RouteImpaired")
     reason = accepted[2] if faults else routed[2] if broken else no_plan or "Ready"
     ready = reason == "Ready"
     verdicts = [
@@ -311,9 +311,11 @@ def _routed(
     if not rows:
         return "False", "NoRoutes", "it names no route; its shares are planned only"
     waiting = [outcome.verified[row.route] for row in rows if outcome.verified[row.route].rung is not Rung.ACCEPTED]
-    if waiting:
-        return "True", "Written", waiting[0].message or "weights are in force"
-    return "True", "Accepted", "every gateway has accepted the routes"
+    impaired = [verified for verified in waiting if verified.rung is Rung.IMPAIRED]
+    if impaired:
+        return "False", "RouteImpaired", impaired[0].message
+    accepted = ("True", "Accepted", "every gateway has accepted the routes")
+    return ("True", "Written", waiting[0].message or "weights are in force") if waiting else accepted
 
 
 def _routes(outcome: Outcome, rows: list[WeightRow]) -> list[Status]:

@@ -84,7 +84,7 @@ STATUS: dict[Kind, Schema] = {
             MOST_ROUTES,
             kind=text("Kind of the route."),
             name=text("Name of the route."),
-            rung=text("Written, Accepted by every gateway, or Refused by one."),
+            rung=text("Written, Accepted by every gateway, Impaired (accepted in part) or Refused by one."),
             message=text("What keeps it from Accepted."),
         ),
         weights=many(

@@ -60,6 +60,8 @@ class Rung(StrEnum):
     """They are in the route; its gateway has not said anything of this generation."""
     ACCEPTED = "Accepted"
     """Every gateway that it names has taken this generation over."""
+    IMPAIRED = "Impaired"
+    """A gateway has taken it over, and says that some of its traffic is served otherwise or not at all."""
     REFUSED = "Refused"
     """A gateway has refused it: it carries no traffic there."""
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from green_llm.domain.routes import Rung, Verified
 
+IMPAIRING = ("PartiallyInvalid", "RouteRulesOverlap")
+"""Conditions of an accepted route that are bad news: Gateway API's, and Envoy Gateway's for two routes that match the same."""
 Parent = tuple[str, str, str, str, str, str]
 """Group, kind, namespace, name, section, port: a parent reference with its defaults filled in."""
 
@@ -26,7 +28,7 @@ def verified(document: Mapping[str, Any]) -> Verified:
         found += [_of_entry(entry, generation, parent) for entry in said]
         if not said:
             found.append(Verified(Rung.WRITTEN, f"{_name(parent)} has not said anything"))
-    for rung in (Rung.REFUSED, Rung.WRITTEN):
+    for rung in (Rung.REFUSED, Rung.IMPAIRED, Rung.WRITTEN):
         first = next((entry for entry in found if entry.rung is rung), None)
         if first is not None:
             return first
@@ -42,11 +44,12 @@ def _of_entry(entry: Mapping[str, Any], generation: int, parent: Parent) -> Veri
             return Verified(Rung.WRITTEN, f"{_name(parent)} has not judged this generation")
         if condition.get("status") != "True":
             text = f"{_name(parent)}: {kind}={condition.get('status')}, {condition.get('reason')}: {condition.get('message')}"
-            refused = kind == "Accepted" and condition.get("status") == "False"
-            return Verified(Rung.REFUSED if refused else Rung.WRITTEN, text)
-    partly = conditions.get("PartiallyInvalid")
-    if partly is not None and partly.get("status") == "True":
-        return Verified(Rung.WRITTEN, f"{_name(parent)}: {partly.get('message')}")
+            refused = Rung.REFUSED if kind == "Accepted" else Rung.IMPAIRED
+            return Verified(refused if condition.get("status") == "False" else Rung.WRITTEN, text)
+    for kind in IMPAIRING:
+        condition = conditions.get(kind)
+        if condition is not None and condition.get("status") == "True":
+            return Verified(Rung.IMPAIRED, f"{_name(parent)}: {kind}: {condition.get('message')}")
     return Verified(Rung.ACCEPTED)
 
 
