@@ -42,6 +42,9 @@ def weekly(moment: datetime) -> float:
     return day * (0.4 if local.weekday() >= 5 else 1.0)
 
 
+MINUTE = timedelta(minutes=1)
+
+
 def measured(days: float, growth_per_week: float = 0.0, until: datetime = NOW) -> list[Point]:
     """Quarter hours up to ``until``."""
     step, points = timedelta(minutes=15), []
@@ -115,6 +118,18 @@ def test_too_little_is_refused() -> None:
     with pytest.raises(SignalError, match="not measured a full hour yet"):
         hourly(measured(0.01), NOW)
     assert error_ratio(hourly(measured(0.5), NOW), CHICAGO) is None
+
+
+def test_the_first_minutes_stand_for_an_hour() -> None:
+    start = NOW.replace(minute=0) + timedelta(minutes=10)
+    points = [
+        Point(start + n * MINUTE, start + (n + 1) * MINUTE, 100.0 + n, Quality.MEASURED, start + (n + 1) * MINUTE)
+        for n in range(4)
+    ]
+    found = hourly(points, start + timedelta(minutes=5))
+    assert forecast(found, range(found.end, found.end + 30), CHICAGO) == pytest.approx([101.5] * 30)
+    with pytest.raises(SignalError, match="nor 4 values"):
+        hourly(points[:3], start + timedelta(minutes=5))
 
 
 def asked(source: Source) -> DemandEntry:

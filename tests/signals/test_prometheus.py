@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.request import DemandEntry, LiveSettings, Source, SourceRef
-from green_llm.domain.series import Measure, SignalRef
+from green_llm.domain.series import Measure, SignalQuery, SignalRef
 from green_llm.domain.services import TEMPLATES
 from green_llm.domain.time import Slots
 from green_llm.domain.topology import Performance
@@ -73,6 +74,28 @@ async def test_what_arrives_is_what_the_gateway_counts(prometheus: str, template
     assert found.queries[3:] == pytest.approx(expected[3:], rel=0.1), "as foreseen"
     assert found.error_ratio is not None
     assert found.error_ratio < 0.1
+    assert found.mean_delay_s == pytest.approx(0.25, rel=0.01), "as the gateway has measured it, not planned with"
+
+
+async def test_a_step_of_its_own(prometheus: str) -> None:
+    """A minute instead of a quarter of an hour: more values than one answer may have."""
+    gateway = source(prometheus, "EnvoyGateway")
+    assert isinstance(gateway.settings, LiveSettings)
+    gateway = replace(gateway, settings=replace(gateway.settings, step_seconds=60))
+    hub = LiveHub(HttpClient({prometheus}), FEEDS, no_secret, first_wait_seconds=10.0)
+    now = datetime.now(UTC)
+    query = SignalQuery(
+        Measure.DEMAND, {"route": "iowa", "rule": "0", "namespace": "inference"}, now - timedelta(days=28), now, now,
+        "queries/h", "UTC",
+    )  # fmt: skip
+    try:
+        points = (
+            await Collector(no_file, hub).series(gateway, SourceRef("gateway", {"route": "iowa", "rule": "0"}), query)
+        ).points
+    finally:
+        await hub.close()
+    assert {point.end - point.start for point in points} == {timedelta(minutes=1)}
+    assert 3 * 1440 - 10 < len(points) <= 3 * 1440
 
 
 async def test_servers_are_a_cross_check(prometheus: str) -> None:
@@ -91,7 +114,7 @@ async def test_servers_are_a_cross_check(prometheus: str) -> None:
     finally:
         await hub.close()
     by_measure = {measure: value for (_, _, measure), value in found.items()}
-    expected = {Measure.FINISHED: 1800.0, Measure.INPUT_TOKENS: 80.0, Measure.OUTPUT_TOKENS: 200.0, Measure.THROUGHPUT: 140.0}  # fmt: skip
+    expected = {Measure.MEAN_DELAY: 1.2, Measure.FINISHED: 1800.0, Measure.INPUT_TOKENS: 80.0, Measure.OUTPUT_TOKENS: 200.0, Measure.THROUGHPUT: 140.0}  # fmt: skip
     assert by_measure == pytest.approx(expected, rel=0.02)
 
 

@@ -34,6 +34,12 @@ def exposition(now: float) -> str:
         'vllm:request_success_total{model_name="m",site="near",finished_reason="stop"}': lambda _: 0.5,
         'vllm:prompt_tokens_total{model_name="m",site="near"}': lambda _: 40.0,
         'vllm:generation_tokens_total{model_name="m",site="near"}': lambda _: 100.0,
+        'vllm:e2e_request_latency_seconds_sum{model_name="m",site="near"}': lambda _: 0.6,
+        'vllm:e2e_request_latency_seconds_count{model_name="m",site="near"}': lambda _: 0.5,
+        f'envoy_cluster_upstream_rq_time_sum{{envoy_cluster_name="{RULE}"}}': lambda t: 250.0 * arriving_per_s(t),
+        f'envoy_cluster_upstream_rq_time_count{{envoy_cluster_name="{RULE}"}}': arriving_per_s,
+        'istio_request_duration_milliseconds_sum{reporter="source",source_workload="gw",request_host="iowa.example.com"}': lambda t: 250.0 * arriving_per_s(t),
+        'istio_request_duration_milliseconds_count{reporter="source",source_workload="gw",request_host="iowa.example.com"}': arriving_per_s,
     }  # fmt: skip
     start = (now - DAYS * 86400) // SCRAPE * SCRAPE
     lines = []

@@ -76,6 +76,15 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
         "skipped": [
             {"object": str(p.key), "field": p.field, "reason": p.reason, "message": p.message} for p in skipped
         ],
+        "comparison": [
+            {"quantity": quantity, "of": list(key)} | asdict(compared)
+            for quantity, found in (
+                ("pair_delay_s", outcome.comparison.pair_delays_s),
+                ("site_delay_s", outcome.comparison.site_delays_s),
+                ("site_it_watts", outcome.comparison.site_it_watts),
+            )
+            for key, compared in found.items()
+        ],
         "seconds": dict(outcome.seconds),
     }
 
@@ -118,6 +127,7 @@ def print_outcome(outcome: Outcome) -> None:
     if outcome.weights:
         print_weights(console, outcome)
     print_rates(console, outcome)
+    print_comparison(console, outcome)
     messages = [entry.message for entry in outcome.result.diagnosis] if outcome.result else []
     for message in [*messages, *(entry.message for entry in outcome.broken_in_force)]:
         console.print(f"[red]✗[/] {message}", highlight=False, soft_wrap=True)
@@ -152,6 +162,29 @@ def print_rates(console: Console, outcome: Outcome) -> None:
         values = [pick(amounts) for amounts in (planned, ours, theirs)]
         table.add_row(label, *_cells(outcome, pick, values), _change(outcome, pick, values[1], values[2]))
     console.print(table)
+
+
+def print_comparison(console: Console, outcome: Outcome) -> None:
+    """The model beside what was measured, where something was."""
+    found = outcome.comparison
+    rows = [
+        *(
+            (f"{area} / {query_class}: delay ms", 1000.0, c)
+            for (_, area, query_class), c in found.pair_delays_s.items()
+        ),
+        *((f"{site} / {profile}: delay there ms", 1000.0, c) for (site, profile), c in found.site_delays_s.items()),
+        *((f"{site} / {profile}: IT power W", 1.0, c) for (site, profile), c in found.site_it_watts.items()),
+    ]
+    title = "the model, of the weights in force now, beside what was measured in the past hour"
+    table = Table("", "planned", "model", "measured", "difference", title=title, title_justify="left")
+    for label, factor, compared in rows:
+        if compared.measured is None:
+            continue
+        numbers = (compared.planned, compared.model, compared.measured)
+        cells = ["" if number is None else f"{number * factor:,.1f}" for number in numbers]
+        table.add_row(label, *cells, "" if compared.model is None else change(compared.measured, compared.model))
+    if table.row_count:
+        console.print(table)
 
 
 def print_totals(outcome: Outcome) -> None:

@@ -21,6 +21,8 @@ from green_llm.errors import SignalError
 HOUR = 3600
 DAY, WEEK = 24, 168
 FEWEST_HOURS = 1
+FEWEST_VALUES = 4
+"""While there is no full hour: then the mean of what was measured stands for one."""
 COVERED = 0.5
 """An hour of history counts when at least half of it was measured."""
 FADE = 0.5
@@ -50,7 +52,7 @@ def hourly(points: Sequence[Point], until: datetime) -> Hours:
     """Full hours before ``until``, from points in queries/h.
 
     Raises:
-        SignalError: there is not one.
+        SignalError: there is not one, nor enough values to stand for one.
     """
     end = int(until.timestamp() // HOUR)
     if not points:
@@ -67,8 +69,19 @@ def hourly(points: Sequence[Point], until: datetime) -> Hours:
             start += part
     known = seconds >= COVERED * HOUR
     if known.sum() < FEWEST_HOURS:
-        raise SignalError("has not measured a full hour yet; give profile.queriesPerHour until it has")
+        return _so_far(points, end)
     return Hours(first, np.where(known, amount / np.where(known, seconds, 1.0), np.nan))
+
+
+def _so_far(points: Sequence[Point], end: int) -> Hours:
+    """The mean of what there is, as if it were the last hour's."""
+    if len(points) < FEWEST_VALUES:
+        raise SignalError(
+            f"has not measured a full hour yet, nor {FEWEST_VALUES} values; give profile.queriesPerHour until it has"
+        )
+    seconds = np.array([(point.end - point.start).total_seconds() for point in points])
+    mean = (seconds * np.array([point.value for point in points])).sum() / seconds.sum()
+    return Hours(end - 1, np.array([mean]))
 
 
 def forecast(history: Hours, hours: Sequence[int], zone: ZoneInfo) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,12 +13,13 @@ from green_llm.demand.forecast import Hours, error_ratio, forecast, hourly
 from green_llm.demand.profile import queries_per_slot
 from green_llm.domain.arrivals import Arrivals
 from green_llm.domain.request import DemandEntry, LiveSettings, PersistenceSettings, Source, SourceRef, TariffSettings
-from green_llm.domain.series import Measure, Series, SignalQuery
+from green_llm.domain.series import Measure, Series, SignalQuery, mean_over
 from green_llm.domain.time import Slots
 from green_llm.domain.topology import Area
 from green_llm.errors import SignalError
 
 HISTORY = timedelta(days=28)
+HOUR = timedelta(hours=1)
 HOUR_SECONDS = 3600
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 """Source, time zone and parameters."""
@@ -64,9 +66,23 @@ class MeasuredDemand:
         try:
             series = await self._fetch(source, entry.source, query)
             key = (source.name, area.time_zone, tuple(sorted(params.items())))
-            return self._arrivals(series, area, slots, now, key, source.stale_after_seconds)
+            arrivals = self._arrivals(series, area, slots, now, key, source.stale_after_seconds)
         except SignalError as error:
             raise SignalError(f"{where}: {error}") from error
+        return replace(arrivals, mean_delay_s=await self._mean_delay(source, entry.source, query))
+
+    async def _mean_delay(self, source: Source, reference: SourceRef, demand: SignalQuery) -> float | None:
+        """What the source has measured of the past hour, where it measures delays; never planned with."""
+        if not isinstance(source.settings, LiveSettings) or Measure.MEAN_DELAY not in source.settings.queries:
+            return None
+        query = replace(
+            demand, kind=Measure.MEAN_DELAY, unit=Measure.MEAN_DELAY.unit(""), start=demand.now - HOUR, end=demand.now
+        )
+        try:
+            points = (await self._fetch(source, reference, query)).points
+        except SignalError:
+            return None  # the source's status says what is wrong
+        return mean_over(points)
 
     def _arrivals(
         self, series: Series, area: Area, slots: Slots, now: datetime, key: Key, stale_seconds: float

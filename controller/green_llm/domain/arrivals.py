@@ -15,3 +15,5 @@ class Arrivals:
     """[T], per slot."""
     error_ratio: float | None = None
     """Of the forecast they are, a day ahead: Σ |forecast − measured| / Σ measured; None where they are none."""
+    mean_delay_s: float | None = None
+    """Of a query, as the same source has measured it over the past hour; None where it does not."""

@@ -238,6 +238,8 @@ class LiveSettings:
     """Name and key of the Secret, in the operator's namespace."""
     queries: Mapping[Measure, str] = field(default_factory=dict)
     """PromQL by what it measures, with ``$name`` for parameters; Prometheus only."""
+    step_seconds: int | None = None
+    """Time between two values of Prometheus; None: as it suits."""
     history_days: int = 0
     """How far back it is asked for what forecasts are made of; 0: as the service suits."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -43,6 +43,8 @@ class Measure(StrEnum):
     INPUT_TOKENS = "inputTokensPerQuery"
     OUTPUT_TOKENS = "outputTokensPerQuery"
     THROUGHPUT = "tokens"
+    MEAN_DELAY = "meanDelay"
+    """Of a query: at the gateway from its rule on, at a site's servers from arrival to the last token."""
 
     def unit(self, currency: str) -> str:
         """The unit in which values of this measure are kept."""
@@ -53,6 +55,7 @@ class Measure(StrEnum):
             Measure.INPUT_TOKENS: "tokens",
             Measure.OUTPUT_TOKENS: "tokens",
             Measure.THROUGHPUT: "tokens/s",
+            Measure.MEAN_DELAY: "s",
         }
         return units[self]
 
@@ -88,6 +91,12 @@ class Point:
     """
     other_value: float | None = None
     """The same counted the other way, where there are two: water of electricity with and without reservoirs."""
+
+
+def mean_over(points: Sequence[Point]) -> float | None:
+    """The mean over the time that points speak for; None without any."""
+    seconds = [(point.end - point.start).total_seconds() for point in points]
+    return sum(p.value * s for p, s in zip(points, seconds, strict=True)) / sum(seconds) if points else None
 
 
 @dataclass(frozen=True)

@@ -124,27 +124,39 @@ OBJECT_NAME = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 _RULE = "httproute/${namespace:regex}/${route:regex}/rule/$rule(/.*)?"
 _ENVOY = {
     name: f'sum(rate(envoy_cluster_upstream_rq_{name}{{envoy_cluster_name=~"{_RULE}"}}[$window]))'
-    for name in ("total", "retry")
+    for name in ("total", "retry", "time_sum", "time_count")
 }
-_ISTIO = 'istio_requests_total{reporter="source",source_workload="$gateway",request_host="$host"}[$window]'
+_ISTIO = 'istio_{}{{reporter="source",source_workload="$gateway",request_host="$host"}}[$window]'
 _VLLM = "sum(rate(vllm:{}_total{{{}}}[$window]))"
 _MODEL = 'model_name="$model",site="$site"'
 _FINISHED = _VLLM.format("request_success", _MODEL)
 _TOKENS = {name: _VLLM.format(f"{name}_tokens", _MODEL) for name in ("prompt", "generation")}
+_LATENCY = {
+    part: f"sum(rate(vllm:e2e_request_latency_seconds_{part}{{{_MODEL}}}[$window]))" for part in ("sum", "count")
+}
 TEMPLATES = {
     "EnvoyGateway": QueryTemplate(
         # Retries are not arrivals. A rule's Envoy cluster is named by its place in the route.
-        {Measure.DEMAND: f"{_ENVOY['total']} - ({_ENVOY['retry']} or vector(0))"},
+        {
+            Measure.DEMAND: f"{_ENVOY['total']} - ({_ENVOY['retry']} or vector(0))",
+            Measure.MEAN_DELAY: f"{_ENVOY['time_sum']} / {_ENVOY['time_count']} / 1000",
+        },
         {"route": OBJECT_NAME, "rule": "[0-9]{1,3}"},
     ),
     "Istio": QueryTemplate(
-        {Measure.DEMAND: f"sum(rate({_ISTIO}))"}, {"gateway": OBJECT_NAME, "host": "[a-z0-9.-]{1,253}"},
+        {
+            Measure.DEMAND: f"sum(rate({_ISTIO.format('requests_total')}))",
+            Measure.MEAN_DELAY: f"sum(rate({_ISTIO.format('request_duration_milliseconds_sum')})) / "
+            f"sum(rate({_ISTIO.format('request_duration_milliseconds_count')})) / 1000",
+        },
+        {"gateway": OBJECT_NAME, "host": "[a-z0-9.-]{1,253}"},
     ),
     "Vllm": QueryTemplate(
         {
             Measure.FINISHED: _FINISHED,
             Measure.INPUT_TOKENS: f"{_TOKENS['prompt']} / {_FINISHED}",
             Measure.OUTPUT_TOKENS: f"{_TOKENS['generation']} / {_FINISHED}",
+            Measure.MEAN_DELAY: f"{_LATENCY['sum']} / {_LATENCY['count']}",
             Measure.THROUGHPUT: f"{_TOKENS['prompt']} + {_TOKENS['generation']}",
         },
         {"model": "[A-Za-z0-9_./:-]{1,128}", "site": OBJECT_NAME},

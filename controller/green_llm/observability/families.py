@@ -243,6 +243,7 @@ _MEASURES = {
     Measure.THROUGHPUT: ("measured_tokens_per_second", "Tokens in and out of the site's servers"),
     Measure.INPUT_TOKENS: ("measured_input_tokens_per_query", "Input tokens of a query"),
     Measure.OUTPUT_TOKENS: ("measured_output_tokens_per_query", "Output tokens of a query"),
+    Measure.MEAN_DELAY: ("measured_delay_seconds", "Mean delay of a query at the site's servers"),
 }
 
 

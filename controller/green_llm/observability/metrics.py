@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from green_llm.domain.plan import Termination
 from green_llm.domain.series import SourceHealth
-from green_llm.observability import families, plan_families
+from green_llm.observability import comparison_families, families, plan_families
 from green_llm.services.outcome import Outcome
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -125,6 +125,7 @@ class Recorder(Collector):
             yield from families.weights(outcomes)
         yield from families.signals(outcomes)
         yield from families.traffic(outcomes)
+        yield from comparison_families.comparison(outcomes)
         yield from plan_families.lifetimes(lifetimes)
         yield from plan_families.plans(outcomes)
         yield from plan_families.demands(outcomes)

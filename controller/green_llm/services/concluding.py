@@ -10,6 +10,7 @@ from green_llm.domain.routes import RouteKey
 from green_llm.services import valuing
 from green_llm.services.admission import PolicyRequest
 from green_llm.services.assemble import Traffic
+from green_llm.services.comparing import comparison
 from green_llm.services.interval import Interval, PairName, Planned, RoutesRead, pair_name
 from green_llm.services.outcome import Outcome, WeightRow
 from green_llm.services.pairing import RuleKey
@@ -87,6 +88,7 @@ def outcome_of(
         horizon_shortened_to=interval.sites.slots if interval.sites.slots < request.policy.slots else None,
         arrivals={pair_name(entry.pair): entry.arrivals for entry in traffic},
         measured=interval.measured,
+        comparison=comparison(ground, in_force, wanted, request.sites, interval.measured),
         ledger=interval.ledger,
         water=interval.water,
         seconds=seconds,

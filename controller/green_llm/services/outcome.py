@@ -56,6 +56,30 @@ class WaterAccount:
     """What the plan was given for the horizon."""
 
 
+@dataclass(frozen=True)
+class Compared:
+    """One quantity; None where there is nothing to show."""
+
+    model: float | None
+    """By the model, under the weights in force."""
+    measured: float | None
+    """The mean of the past hour."""
+    planned: float | None = None
+    """By the model, under the plan."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The model beside what was measured."""
+
+    pair_delays_s: Mapping[tuple[str, str, str], Compared] = field(default_factory=dict)
+    """Mean delay of a query by (demand, area, class): the model's D; what its gateway counts from the rule on."""
+    site_delays_s: Mapping[tuple[str, str], Compared] = field(default_factory=dict)
+    """The same by (site, profile), without the way there: the model's v (h+f) λ; what the site's servers count."""
+    site_it_watts: Mapping[tuple[str, str], Compared] = field(default_factory=dict)
+    """IT power by (site, profile): energy per token times planned tokens, or times those that the servers count."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """One interval of one policy."""
@@ -98,6 +122,7 @@ class Outcome:
     """By (demand, area, class); over the slots of the book."""
     measured: Mapping[MeasureKey, float] = field(default_factory=dict)
     """What servers say of the past hour."""
+    comparison: Comparison = field(default_factory=Comparison)
     ledger: Ledger | None = None
     audit_error: str | None = None
     """Why the audit could not be written; its rows are kept for the next time."""

@@ -22,6 +22,7 @@ from green_llm.domain.series import (
     SignalQuery,
     SignalRef,
     SlotValue,
+    mean_over,
 )
 from green_llm.domain.services import SERVICES
 from green_llm.domain.time import Slots
@@ -219,10 +220,9 @@ class Collector:
                         points = (await self.series(source, SourceRef(source.name, reference.params), query)).points
                     except SignalError:
                         continue  # the source's status says what is wrong
-                    seconds = [(point.end - point.start).total_seconds() for point in points]
-                    if points:
-                        total = sum(p.value * s for p, s in zip(points, seconds, strict=True))
-                        found[site.name, profile, measure] = total / sum(seconds)
+                    mean = mean_over(points)
+                    if mean is not None:
+                        found[site.name, profile, measure] = mean
         return found
 
     def _provider(self, source: Source) -> SignalProvider:

@@ -28,6 +28,8 @@ class Ask:
     secret: str = ""
     query: str = ""
     """PromQL with ``$name`` for parameters; Prometheus only."""
+    step_seconds: int | None = None
+    """Time between two values; None: what suits. Prometheus only."""
     known_until: datetime | None = None
     """Up to where measured values are known; only later ones are needed."""
 

@@ -353,5 +353,6 @@ def _ask(
         place=query.place,
         secret=secret,
         query=settings.queries.get(query.kind, "") if isinstance(query.kind, Measure) else "",
+        step_seconds=settings.step_seconds,
         known_until=known_until,
     )

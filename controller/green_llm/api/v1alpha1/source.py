@@ -130,7 +130,7 @@ class PrometheusQuery(Model):
 
     measure: Annotated[str, Field(pattern=f"^({'|'.join(Measure)})$")] = Field(
         description="demand (queries/s that arrive), finishedQueries (queries/s), tokens (tokens/s), inputTokensPerQuery, "
-        "outputTokensPerQuery."
+        "outputTokensPerQuery, meanDelay (s)."
     )
     query: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
         description="PromQL with one series as its result. $name is a parameter, ${name:regex} one inside a pattern, "
@@ -145,6 +145,9 @@ class PrometheusSpec(Model):
     queries: Annotated[tuple[PrometheusQuery, ...], Field(max_length=8)] = Field((), description="Your own queries.")
     history_days: Annotated[int, Field(ge=1, le=90)] = Field(
         28, description="How far back demand is looked at for its forecast, days."
+    )
+    step_seconds: Annotated[int, Field(ge=15, le=3600)] = Field(
+        900, description="Time between two values, s: what $window is in the queries; four scrapes at least."
     )
 
     @model_validator(mode="after")
@@ -293,7 +296,8 @@ class SourceSpec(Model):
                     float(self.timeout_seconds),
                     None if self.secret_ref is None else (self.secret_ref.name, self.secret_ref.key),
                     {} if self.prometheus is None else self.prometheus.by_measure(),
-                    0 if self.prometheus is None else self.prometheus.history_days,
+                    step_seconds=None if self.prometheus is None else self.prometheus.step_seconds,
+                    history_days=0 if self.prometheus is None else self.prometheus.history_days,
                 ),
                 stale_after_seconds=float(self.stale_after_seconds),
                 allowed_namespaces=self.allowed_namespaces.to_domain() if self.allowed_namespaces is not None else None,

@@ -7,7 +7,7 @@ unknown, not zero; NaN and infinities are no values. Thanos, Mimir and Cortex an
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from green_llm.domain.series import Measure, Point, Quality
@@ -16,7 +16,9 @@ from green_llm.errors import SignalError
 from green_llm.signals.feed import Ask, Feed, Found, Past, Request, json_of, list_of, number, ordered
 
 STEP_SECONDS = 900
-"""Small enough for slots of a quarter of an hour; a month of them stays below the 11,000 points of an answer."""
+"""Small enough for slots of a quarter of an hour."""
+MOST_STEPS = 10_000
+"""Of one answer; Prometheus gives 11,000 points at most."""
 AGAIN = timedelta(hours=1)
 """Values that young are asked for again: scrapes come late."""
 PARAMETER = re.compile(r"\$(?:\{(\w+):regex\}|(\w+))")
@@ -26,12 +28,25 @@ PER_SECOND = (Measure.DEMAND, Measure.FINISHED)
 
 def requests(ask: Ask) -> list[Request]:
     """The history up to the last full step."""
-    end = ask.now.timestamp() // STEP_SECONDS * STEP_SECONDS
+    step = step_seconds(ask)
     since = ask.start if ask.known_until is None else max(ask.start, ask.known_until - AGAIN)
-    start = since.timestamp() // STEP_SECONDS * STEP_SECONDS
-    query = {"query": filled(ask), "start": f"{start:.0f}", "end": f"{end:.0f}", "step": str(STEP_SECONDS)}
+    first, last = int(since.timestamp() // step), int(ask.now.timestamp() // step)
     headers = {"Authorization": f"Bearer {ask.secret}"} if ask.secret else {}
-    return [Request("/api/v1/query_range", query, headers=headers, read=frozenset({400, 422}))]
+    common = {"query": filled(ask), "step": str(step)}
+    return [
+        Request(
+            "/api/v1/query_range",
+            common | {"start": str(start * step), "end": str(min(start + MOST_STEPS - 1, last) * step)},
+            headers=headers,
+            read=frozenset({400, 422}),
+        )
+        for start in range(first, last + 1, MOST_STEPS)
+    ]
+
+
+def step_seconds(ask: Ask) -> int:
+    """Time between two values, s."""
+    return ask.step_seconds or STEP_SECONDS
 
 
 def filled(ask: Ask) -> str:
@@ -40,7 +55,7 @@ def filled(ask: Ask) -> str:
     Raises:
         SignalError: it names a parameter that is not given.
     """
-    values = {**ask.params, "window": f"{STEP_SECONDS}s"}
+    values = {**ask.params, "window": f"{step_seconds(ask)}s"}
 
     def text(match: re.Match[str]) -> str:
         name = match[1] or match[2]
@@ -54,7 +69,13 @@ def filled(ask: Ask) -> str:
 
 def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
     """Measured values, a step each."""
-    document = json_of(bodies[0])
+    points = [point for body in bodies for point in _points(ask, body)]
+    return Found(ask.kind.unit(""), ordered(points))
+
+
+def _points(ask: Ask, body: bytes) -> Iterator[Point]:
+    """Those of one answer."""
+    document = json_of(body)
     if not isinstance(document, dict) or document.get("status") != "success":
         kind, text = (
             (str(document.get(name)) for name in ("errorType", "error")) if isinstance(document, dict) else ("", "")
@@ -68,12 +89,11 @@ def parse(ask: Ask, bodies: Sequence[bytes]) -> Found:
         labels = ", ".join(sorted({name for entry in series for name in entry.get("metric", {})}))
         raise SignalError(f"the query gives {len(series)} series (by {labels}); sum them")
     factor = SECONDS_PER_HOUR if ask.kind in PER_SECOND else 1.0
-    points = []
+    step = timedelta(seconds=step_seconds(ask))
     for stamp, text in series[0]["values"] if series else ():
         value, end = number(text), datetime.fromtimestamp(float(stamp), UTC)
         if value is not None:
-            points.append(Point(end - timedelta(seconds=STEP_SECONDS), end, value * factor, Quality.MEASURED, end))
-    return Found(ask.kind.unit(""), ordered(points))
+            yield Point(end - step, end, value * factor, Quality.MEASURED, end)
 
 
 FEED = Feed(requests, parse, past=Past(timedelta(days=28), pause_seconds=0.0))
