@@ -1,6 +1,7 @@
 # What CI runs, one recipe each. `just` comes with the dev extra.
 
 bin := ".venv/bin"
+compile := bin / "uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate"
 tools := env("KUBEBUILDER_ASSETS", home_directory() / ".cache/green-llm/bin")
 
 # everything CI runs
@@ -47,6 +48,15 @@ crds:
 # the Grafana dashboards, from deploy/dashboards
 dashboards:
     {{bin}}/python deploy/dashboards/build.py
+
+# the README of the chart, from its values
+chart:
+    {{bin}}/python charts/readme.py
+
+# what the image installs, by hash, from pyproject.toml; `just lock controller --upgrade` takes newer versions
+lock folder="controller" *options:
+    {{compile}} {{options}} pyproject.toml -o {{folder}}/requirements.lock
+    {{compile}} {{options}} --group pyproject.toml:build -o {{folder}}/build.lock
 
 # the shapes of live services' answers, from the stored ones
 shapes:
