@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 from green_llm.api import status
 from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.amounts import Ledger
+from green_llm.domain.audit import Rows
 from green_llm.domain.request import CsvSettings, Kind, LiveSettings, ObjectKey, Problem, Resources, Source
+from green_llm.domain.series import SlotValue
 from green_llm.domain.services import SERVICES
 from green_llm.domain.time import slots_from
 from green_llm.errors import SignalError, StoreError
@@ -37,6 +39,7 @@ from green_llm.services.admission import Admission, PolicyRequest, admit, wanted
 from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
 from green_llm.services.ports import LedgerStore
+from green_llm.services.restating import KnownKey, covering, known_of
 from green_llm.settings import Settings
 from green_llm.signals.check import SourceCheck, check_sources
 from green_llm.signals.collect import Collector
@@ -273,6 +276,14 @@ class EmbeddedRun:
             found |= status.site_statuses(outcome, previous)
             found |= status.demand_statuses(outcome, previous)
         self.store.write_status(found)
+
+    async def settled(self, request: PolicyRequest, rows: Rows, now: datetime) -> dict[KnownKey, SlotValue]:
+        """What is known by now of the signals of audit rows, from files and recordings; a day at a time."""
+        found: dict[KnownKey, SlotValue] = {}
+        for slots in covering(rows):
+            book = await self._collector.settled(request.policy, request.sites, request.sources, slots, now)
+            found.update(known_of(book))
+        return found
 
     def recorded_span(self, resources: Resources) -> tuple[datetime, datetime] | None:
         """The time that the recorded signals cover."""

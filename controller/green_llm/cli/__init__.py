@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from green_llm.cli import compare, operator, release, run, solve, validate, verify
+from green_llm.cli import account, compare, operator, release, run, solve, validate, verify
 from green_llm.cli.errors import guarded
 from green_llm.cli.signals import signals
 
@@ -23,6 +23,7 @@ for _command in (
     compare.compare,
     run.run,
     validate.validate,
+    account.account,
     operator.operator,
     release.release,
 ):

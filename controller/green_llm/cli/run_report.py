@@ -51,11 +51,13 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
         "planned_per_hour": _by_site(outcome, outcome.planned),
         "in_force_per_hour": _by_site(outcome, outcome.in_force),
         "nearest_per_hour": _by_site(outcome, outcome.nearest),
+        "static_per_hour": _by_site(outcome, outcome.static),
         "totals": None
         if outcome.ledger is None
         else {
             "in_force": _by_site(outcome, outcome.ledger.in_force),
             "nearest": _by_site(outcome, outcome.ledger.nearest),
+            "static": _by_site(outcome, outcome.ledger.static),
             "uncharged_seconds": outcome.ledger.uncharged_seconds,
         },
         "water": None if outcome.water is None else asdict(outcome.water),
@@ -94,8 +96,8 @@ def _by_site(outcome: Outcome, amounts: SiteAmounts) -> dict[str, dict[str, floa
 
 
 def _amounts(outcome: Outcome, amounts: Amounts) -> dict[str, float]:
-    """Fields of amounts; marginal emissions are given as a difference alone."""
-    hidden = () if outcome.policy.takes_inventory else ("emissions_kg", "carbon_cost")
+    """Fields of amounts; marginal emissions are given as a difference alone, market-based ones by the account."""
+    hidden = ["market_emissions_kg", *([] if outcome.policy.takes_inventory else ["emissions_kg", "carbon_cost"])]
     return {name: value for name, value in asdict(amounts).items() if name not in hidden}
 
 

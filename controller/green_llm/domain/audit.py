@@ -58,7 +58,9 @@ FACTS = (
     "wind_capacity_kw", "other_load_kw", "grid_limit_kw",
 )  # fmt: skip
 """Of the site, as they were then."""
-NUMBERS = ("seconds", *FACTORS, *FACTS, *AMOUNTS)
+SUMS = ("seconds", "available_kwh", *AMOUNTS)
+"""``available_kwh``: on-site energy that there was for this traffic."""
+NUMBERS = (*FACTORS, *FACTS, *SUMS)
 COLUMNS = (*TIMES, *TEXTS, *NUMBERS)
 _TYPES = dict.fromkeys(TIMES, "datetime64[us]") | dict.fromkeys(TEXTS, "object")
 

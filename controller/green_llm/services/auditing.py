@@ -52,7 +52,9 @@ def audit_batch(
             if seconds <= 0:
                 continue
             for side, columns in sides.items():
-                taken = {name: values[..., t] * (seconds / slots.slot_seconds) for name, values in columns.items()}
+                whole = {name: values[..., t] for name, values in columns.items()}
+                whole["available_kwh"] = _shared(found.instance.available_kwh[:, t], whole["energy_kwh"])
+                taken = {name: values * (seconds / slots.slot_seconds) for name, values in whole.items()}
                 found_rows = _rows(policy, side, found.instance.classes, facts, taken)
                 count = len(found_rows["site"])
                 times = {"start_time": _times(first, count), "end_time": _times(last, count)}
@@ -76,7 +78,7 @@ def _rows(
         "class": _texts([name[2] for name in names]),
     }
     rows |= {name: values[place[0]] for name, values in facts.items()}
-    rows |= {name: taken[name][place] for name in AMOUNTS}
+    rows |= {name: taken[name][place] for name in ("available_kwh", *AMOUNTS)}
     if not policy.takes_inventory:
         rows |= {name: np.full(count, np.nan) for name in INVENTORY}
     return rows
@@ -120,6 +122,16 @@ def _facts(policy: Policy, sites: Sequence[Site], found: Assembled, book: Signal
         facts[source_column(kind)] = _texts([_source(v, g) for v, g in zip(known, given, strict=True)])
         facts[quality_column(kind)] = _texts([_quality(v, g) for v, g in zip(known, given, strict=True)])
     return facts
+
+
+def _shared(available: FloatArray, energy: FloatArray) -> FloatArray:
+    """What sites have, shared among their classes by energy; of a baseline a site has it all."""
+    if energy.ndim == 1:
+        return available
+    whole = energy.sum(axis=1, keepdims=True)
+    part = np.divide(energy, whole, out=np.zeros_like(energy), where=whole > 0)
+    shared: FloatArray = part * available[:, None]
+    return shared
 
 
 def _value(book: SignalBook, site: str, kind: SignalKind, t: int) -> SlotValue | None:

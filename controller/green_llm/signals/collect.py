@@ -15,6 +15,7 @@ from green_llm.domain.series import (
     MeasureKey,
     Place,
     Point,
+    Quality,
     Series,
     SignalBook,
     SignalKind,
@@ -63,6 +64,8 @@ class _Round:
     sources: Mapping[str, Source]
     slots: Slots
     now: datetime
+    settled: bool = False
+    """Whether only what will not change any more counts: measurements, and prices that were agreed."""
     fetches: dict[FetchKey, asyncio.Task[Series]] = field(default_factory=dict)
 
 
@@ -78,14 +81,22 @@ class Collector:
         self, policy: Policy, sites: Collection[Site], sources: Mapping[str, Source], slots: Slots, now: datetime
     ) -> SignalBook:
         """A value per slot for each kind a site has a chain for; None and a problem where no source has one."""
-        current = _Round(policy, sources, slots, now)
         if self._hub is not None:
             self._hub.keep_only(sources)
+        return await self._collect(_Round(policy, sources, slots, now), sites)
+
+    async def settled(
+        self, policy: Policy, sites: Collection[Site], sources: Mapping[str, Source], slots: Slots, now: datetime
+    ) -> SignalBook:
+        """What is known by ``now`` of slots that have elapsed: measured, or a price that was agreed; else None."""
+        return await self._collect(_Round(policy, sources, slots, now, settled=True), sites)
+
+    async def _collect(self, current: _Round, sites: Collection[Site]) -> SignalBook:
         wanted = [(site, kind, chain) for site in sites for kind, chain in site.signals.items()]
         chains = await asyncio.gather(*(self._chain(current, site, kind, chain) for site, kind, chain in wanted))
         values = {(site.name, kind): found for (site, kind, _), (found, _) in zip(wanted, chains, strict=True)}
         problems = tuple(problem for _, found in chains for problem in found)
-        return SignalBook(slots, values, problems)
+        return SignalBook(current.slots, values, problems)
 
     async def _chain(
         self, current: _Round, site: Site, kind: SignalKind, chain: tuple[SignalRef, ...]
@@ -125,8 +136,11 @@ class Collector:
         """What one source of a chain has for the slots, fresh and plausible."""
         reference = chain[index]
         source = _checked(current, kind, chain, index)
+        if current.settled and isinstance(source.settings, PersistenceSettings):
+            return [None] * current.slots.count
         series = await self._fetch(current, site, kind, chain, index, current.slots.start, current.slots.end)
-        fresh = [point for point in series.points if _fresh(point, reference, source, current.now)]
+        usable = _settled if current.settled else _fresh
+        fresh = [point for point in series.points if usable(point, reference, source, current.now)]
         low, high = _plausible(kind, current.policy)
         for point in fresh:
             if not low <= point.value <= high:
@@ -344,6 +358,12 @@ def _fresh(point: Point, reference: SignalRef, source: Source, now: datetime) ->
     if point.issued_at is None or point.end <= now or reference.basis == "DayAhead":
         return True
     return (now - point.issued_at).total_seconds() <= source.stale_after_seconds
+
+
+def _settled(point: Point, reference: SignalRef, _source: Source, now: datetime) -> bool:
+    """Whether a point is what was: nothing that was foreseen, repeated or assumed."""
+    agreed = reference.basis == "DayAhead" or (reference.basis is not None and point.issued_at is None)
+    return point.end <= now and (agreed or point.quality in (Quality.MEASURED, Quality.ESTIMATED))
 
 
 def _delivered(kind: SignalKind, reference: SignalRef) -> Callable[[float], float]:

@@ -19,11 +19,11 @@ import duckdb
 import numpy as np
 
 from green_llm.domain.audit import (
-    AMOUNTS,
     COLUMNS,
     FACTORS,
     FACTS,
     NUMBERS,
+    SUMS,
     TEXTS,
     TIMES,
     AuditBatch,
@@ -45,7 +45,7 @@ _MEANS = ", ".join(
     f"coalesce(sum({name} * {weight}) / nullif(sum({weight}) FILTER ({name} IS NOT NULL), 0), avg({name})) AS {name}"
     for name, weight in FACTORS.items()
 )
-_SUMS = ", ".join(f"sum({name}) AS {name}" for name in ("seconds", *AMOUNTS))
+_SUMS = ", ".join(f"sum({name}) AS {name}" for name in SUMS)
 _JOINED = f"SELECT {_KEYS}, {_MEANS}, {_SUMS} FROM rows GROUP BY {_KEYS}"  # noqa: S608 - names of ours
 _COLUMNS = ", ".join(f'"{name}"' for name in COLUMNS)
 _ORDER = 'start_time, side, site, demand, "class"'

@@ -116,6 +116,12 @@ class Power(Model):
     carbon_price_per_tonne: PositiveText = Field(
         "0", description="Internal carbon price, policy currency per tonne CO2e; never part of the reported cost."
     )
+    contracted_grams_per_k_wh: Annotated[int, Field(ge=0, le=2000)] | None = Field(
+        None,
+        alias="contractedGramsPerKWh",
+        description="Carbon of grid energy by contract, gCO2e/kWh: the supplier's factor, certificates bought and "
+        "cancelled, or else the residual mix. For the market-based figure of the account alone: it steers nothing.",
+    )
     renewables: Annotated[tuple[RenewableSpec, ...], Field(max_length=8)] = Field((), description="On-site generation.")
 
 
@@ -278,6 +284,9 @@ class SiteSpec(Model):
             grid_limit_kw=float(self.power.grid_limit_kilowatts),
             other_load_kw=float(self.power.other_load_kilowatts),
             carbon_price_per_kg=kilograms(float(self.power.carbon_price_per_tonne)),
+            market_kg_per_kwh=None
+            if self.power.contracted_grams_per_k_wh is None
+            else kilograms(self.power.contracted_grams_per_k_wh),
             renewables=tuple(
                 Renewable(
                     RenewableType(entry.type),
