@@ -8,10 +8,12 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from green_llm.api import status
@@ -35,6 +37,10 @@ from green_llm.kube.secrets import KubeSecrets
 from green_llm.kube.statuses import KubeStatuses
 from green_llm.observability.decisions import log_decision, log_to_stderr
 from green_llm.observability.metrics import Recorder
+from green_llm.observability.server import application, served
+from green_llm.page.app import Page
+from green_llm.page.history import History
+from green_llm.page.what_if import WhatIfs
 from green_llm.services.admission import Admission, PolicyRequest, admit, wanted_routes
 from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
@@ -56,6 +62,8 @@ from green_llm.store.directory import DirectoryStore, Loaded
 CONFIG_MAP = "configmap:"
 RECORDINGS, AUDIT = "recordings", "audit"
 """Beside the resources of a directory."""
+HISTORY = "state/history.sqlite3"
+"""The same, of the live page."""
 
 
 class DirectoryLedgers:
@@ -132,6 +140,38 @@ async def environment_secret(name: str, key: str) -> str:
     return os.environ[variable]
 
 
+def page_of(
+    settings: Settings,
+    outcomes: Callable[[], Mapping[str, Outcome]],
+    statuses: Callable[[], Mapping[ObjectKey, Mapping[str, Any]]],
+    history: Path | None,
+) -> Page:
+    """The live page of a process; its history is in ``history``, or in memory."""
+    return Page(
+        outcomes,
+        statuses,
+        History(history, days=settings.history_days, largest_bytes=settings.history_largest_bytes),
+        WhatIfs(settings.what_if_seconds, settings.what_if_memory_bytes),
+    )
+
+
+@contextmanager
+def web_server(settings: Settings, recorder: Recorder, page: Page, port: int) -> Iterator[int]:
+    """``/metrics`` and the live page while the context lasts; gives the port (0 picks a free one).
+
+    Raises:
+        InvalidInputError: the port is taken, or the token file cannot be read.
+    """
+    app = application(recorder.registry, settings.metrics_address, settings.token_file)
+    if settings.page:
+        page.mount(app)
+    try:
+        with served(app, port, settings.metrics_address) as found:
+            yield found
+    finally:
+        page.history.close()
+
+
 class EmbeddedRun:
     """Green-LLM on a directory of YAML files."""
 
@@ -170,6 +210,11 @@ class EmbeddedRun:
             looked_at=self._look_at,
         )
         self.recorder.sources = lambda: self.hub.health
+        self._statuses: Mapping[ObjectKey, Mapping[str, Any]] = {}
+        history = Path(settings.history_file) if settings.history_file else root / HISTORY
+        self.page = page_of(
+            settings, lambda: self.recorder.outcomes, lambda: self._statuses, None if replay else history
+        )
         self._collector = collector = Collector(self.store.read_text, self.hub, self.recordings if replay else None)
         self._demand = MeasuredDemand(collector.series)
         self._planning = Planning(
@@ -252,6 +297,7 @@ class EmbeddedRun:
         routes = await self.store.read(request.routes)
         outcome = await self._planning.reconcile(request, routes, now)
         self.recorder.record(outcome)
+        self.page.history.record(outcome)
         log_decision(outcome)
         return outcome
 
@@ -276,6 +322,7 @@ class EmbeddedRun:
             found |= status.site_statuses(outcome, previous)
             found |= status.demand_statuses(outcome, previous)
         self.store.write_status(found)
+        self._statuses = {**previous, **found}
 
     async def settled(self, request: PolicyRequest, rows: Rows, now: datetime) -> dict[KnownKey, SlotValue]:
         """What is known by now of the signals of audit rows, from files and recordings; a day at a time."""
@@ -340,6 +387,7 @@ class ClusterParts:
     statuses: KubeStatuses
     all_weights: KubeAllWeights
     recorder: Recorder
+    page: Page
     texts: ConfigMapTexts
     accepted: AcceptedDemands
     hub: LiveHub
@@ -385,15 +433,18 @@ def cluster_parts(settings: Settings) -> ClusterParts:
         time_limit_s=settings.solver_time_limit_seconds,
         audit=audit_of(settings),
     )
+    statuses, recorder = KubeStatuses(cluster, mirror, settings.namespace), Recorder(route_matrix=settings.route_matrix)
+    history = Path(settings.history_file) if settings.history_file else None
     parts = ClusterParts(
         settings=settings,
         cluster=cluster,
         mirror=mirror,
         routes=routes,
         planning=planning,
-        statuses=KubeStatuses(cluster, mirror, settings.namespace),
+        statuses=statuses,
         all_weights=KubeAllWeights(cluster, settings.namespace),
-        recorder=Recorder(route_matrix=settings.route_matrix),
+        recorder=recorder,
+        page=page_of(settings, lambda: recorder.outcomes, statuses.all_known, history),
         texts=texts,
         accepted=AcceptedDemands(cluster, settings.namespace),
         hub=hub,

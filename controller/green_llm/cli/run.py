@@ -37,7 +37,7 @@ def run(
     ] = None,
     until: Annotated[str | None, typer.Option(help="End a replay at this time; default: the recording's end.")] = None,
     metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Serve /metrics here; default 9464.")
+        int | None, typer.Option(min=0, max=65535, help="Serve the live page and /metrics here; default 9464.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: one object with --once, else one a line per interval.")
@@ -63,11 +63,13 @@ def run(
     finish = moment(until, "--until") if until else None
     if once:
         return asyncio.run(_once(embedded, begin or datetime.now(UTC), as_json=as_json))
-    from green_llm.observability.server import metrics_server  # noqa: PLC0415
+    from green_llm.bootstrap import web_server  # noqa: PLC0415
 
+    embedded.page.period_seconds = interval
     port = DEFAULT_METRICS_PORT if metrics_port is None else metrics_port
-    with metrics_server(embedded.recorder.registry, port, settings.metrics_address) as served:
-        typer.echo(f"metrics on http://{settings.metrics_address}:{served}/metrics", err=True)
+    with web_server(settings, embedded.recorder, embedded.page, port) as served:
+        at = f"http://{settings.metrics_address}:{served}/"
+        typer.echo(f"{f'page on {at}, ' if settings.page else ''}metrics on {at}metrics", err=True)
         if replay is not None:
             return asyncio.run(_replay(embedded, replay, interval, begin, finish, as_json=as_json))
         return asyncio.run(_forever(embedded, interval, settings.poll_seconds, as_json=as_json))

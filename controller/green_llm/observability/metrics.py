@@ -73,6 +73,11 @@ class Recorder(Collector):
         """Say that the planning loop turns."""
         self._turned.set(time.time())
 
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """The last outcome by policy; replaced, never changed."""
+        return self._held[0]
+
     def record(self, outcome: Outcome) -> None:
         """Take over the outcome of an interval."""
         policy = outcome.policy.name

@@ -10,9 +10,8 @@ from typing import Any
 
 import kopf
 
-from green_llm.bootstrap import ClusterParts, cluster_parts
+from green_llm.bootstrap import ClusterParts, cluster_parts, web_server
 from green_llm.kube.kinds import FIELD_SELECTORS, WATCHED
-from green_llm.observability.server import metrics_server
 from green_llm.operator.loop import Loop
 from green_llm.settings import Settings
 
@@ -58,7 +57,7 @@ async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
     running.parts = cluster_parts(own)
     running.loop = Loop(running.parts)
     running.stack = contextlib.ExitStack()
-    running.stack.enter_context(metrics_server(running.parts.recorder.registry, own.metrics_port, own.metrics_address))
+    running.stack.enter_context(web_server(own, running.parts.recorder, running.parts.page, own.metrics_port))
     running.task = asyncio.create_task(running.loop.run(), name="green-llm")
 
 

@@ -176,6 +176,7 @@ class Loop:
             routes = await parts.routes.read(request.routes)
             outcome = await parts.planning.reconcile(request, routes, now)
             parts.recorder.record(outcome)
+            parts.page.history.record(outcome)
             log_decision(outcome)
             await reporting.report(parts, outcome)
         except GreenLLMError as error:

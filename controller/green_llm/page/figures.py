@@ -1,0 +1,237 @@
+"""Plotly figures of documents, as plain JSON; colours and fonts are the page's. Pure.
+
+Plotly reads markup in texts, so every name is escaped here as it is in HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from typing import Any
+
+from green_llm.page.horizon import Horizon, Row, SiteHorizon
+from green_llm.page.past import Past
+from green_llm.page.what_if import WhatIf
+
+MOST_LINES = 8
+"""More sites are shown as a map of colours: that many lines cannot be told apart."""
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The numbers of a figure, for whoever does not see it."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, Row], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One plot with its text alternative."""
+
+    name: str
+    """Its id on the page."""
+    title: str
+    unit: str
+    summary: str
+    plot: Mapping[str, Any]
+    table: Table
+    per_cent: bool = False
+
+
+def of_horizon(document: Horizon) -> list[Figure]:
+    """Price, carbon, renewables and shares per site by slot."""
+    currency = document.currency
+    return [
+        _by_site(document, "share", "Where queries are to go", "share", stacked=True),
+        _by_site(document, "price_per_mwh", "Electricity price", f"{currency}/MWh"),
+        _by_site(document, "carbon_g_per_kwh", "Carbon intensity", "gCO2e/kWh"),
+        _by_site(document, "renewable_kw", "Renewable power on site", "kW"),
+    ]
+
+
+def _by_site(document: Horizon, field: str, title: str, unit: str, *, stacked: bool = False) -> Figure:
+    rows = [(site.site, _values(site, field)) for site in document.sites]
+    times = [_time(start) for start in document.starts]
+    if len(rows) > MOST_LINES:
+        plot = _heat(times, rows, unit, share=stacked)
+    elif stacked:
+        plot = _bars(times, rows)
+    else:
+        plot = _lines(times, rows, unit, shape="hv")
+    return Figure(
+        name=field.replace("_", "-"),
+        title=title,
+        unit=unit,
+        summary=_summary(title, rows, unit, share=stacked),
+        plot=plot,
+        table=Table(head=("site", *(f"{start:%d %H:%M}" for start in document.starts)), rows=tuple(rows)),
+        per_cent=stacked,
+    )
+
+
+def of_past(document: Past) -> list[Figure]:
+    """A plot per quantity, and the shares."""
+    times = [_time(at) for at in document.at]
+    found = []
+    for line in document.lines:
+        rows: list[tuple[str, Row]] = [("in force", line.in_force), ("nearest site", line.nearest)]
+        if not line.in_force:
+            rows = [("in force minus nearest site", line.difference)]
+        found.append(
+            Figure(
+                name=f"past-{line.name}",
+                title=line.name.capitalize(),
+                unit=line.unit,
+                summary=_summary(line.name.capitalize(), rows, line.unit),
+                plot=_lines(times, rows, line.unit),
+                table=_past_table(document, rows),
+            )
+        )
+    shares = list(document.shares.items())
+    found.append(
+        Figure(
+            name="past-shares",
+            title="Where queries went",
+            unit="share",
+            summary=_summary("Where queries went", shares, "share", share=True),
+            plot=_heat(times, shares, "share", share=True) if len(shares) > MOST_LINES else _areas(times, shares),
+            table=_past_table(document, shares),
+            per_cent=True,
+        )
+    )
+    return found
+
+
+def _past_table(document: Past, rows: Sequence[tuple[str, Row]]) -> Table:
+    """Some twenty points: the whole is in the JSON."""
+    step = max(1, len(document.at) // 20)
+    return Table(
+        head=("", *(f"{at:%d %H:%M}" for at in document.at[::step])),
+        rows=tuple((name, values[::step]) for name, values in rows),
+    )
+
+
+def of_what_if(document: WhatIf) -> list[Figure]:
+    """Every objective's change over the tolerance."""
+    if not document.scenarios:
+        return []
+    names = [worth.name for worth in document.scenarios[0].worth]
+    points = [f"+{s.extra_percent:g}" for s in document.scenarios]
+    rows: list[tuple[str, Row]] = []
+    for place, name in enumerate(names):
+        changes = [scenario.worth[place].change for scenario in document.scenarios]
+        if any(change is not None for change in changes):
+            rows.append((name, tuple(100.0 * (change or 0.0) for change in changes)))
+    plot = _lines([s.extra_percent for s in document.scenarios], rows, "%", mode="lines+markers")
+    plot["layout"]["xaxis"] |= {"title": {"text": f"more {document.objective} given up, %"}, "type": "linear"}
+    title = "Change against the plan as it is"
+    return [
+        Figure(
+            name="what-if",
+            title=title,
+            unit="%",
+            summary=_summary(title, rows, "%"),
+            plot=plot,
+            table=Table(head=("", *points), rows=tuple(rows)),
+        )
+    ]
+
+
+def _values(site: SiteHorizon, field: str) -> Row:
+    found: Row = getattr(site, field)
+    return found
+
+
+def _summary(title: str, rows: Sequence[tuple[str, Row]], unit: str, *, share: bool = False) -> str:
+    """What the plot shows, in a sentence: the range, and who is at its ends."""
+    means = [(sum(values) / len(values), name) for name, values in rows if values]
+    if not means:
+        return f"{title}: no values."
+    flat = [value for _, values in rows for value in values]
+    (least, low), (most, high) = min(means), max(means)
+    show = "{:.0%}".format if share else "{:,.4g}".format
+    of = "" if share else f" {unit}"
+    text = f"{title}, from {show(min(flat))} to {show(max(flat))}{of}."
+    if len(means) > 1:
+        text += f" On average, {high} has the most ({show(most)}{of}) and {low} the least ({show(least)}{of})."
+    return text
+
+
+def _time(moment: datetime) -> str:
+    """UTC, as Plotly reads times."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _layout(unit: str, **more: Any) -> dict[str, Any]:
+    return {
+        "margin": {"l": 56, "r": 12, "t": 8, "b": 44},
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "y": -0.2},
+        "xaxis": {"type": "date", "automargin": True},
+        "yaxis": {"title": {"text": escape(unit)}, "automargin": True, "rangemode": "tozero"},
+        "height": 320,
+    } | more
+
+
+def _lines(
+    times: Sequence[Any], rows: Sequence[tuple[str, Row]], unit: str, *, shape: str = "linear", mode: str = "lines"
+) -> dict[str, Any]:
+    traces = [
+        {
+            "type": "scatter",
+            "mode": mode,
+            "name": escape(name),
+            "x": times,
+            "y": values,
+            "line": {"shape": shape, "width": 2, "dash": DASHES[place % len(DASHES)]},
+        }
+        for place, (name, values) in enumerate(rows)
+    ]
+    return {"data": traces, "layout": _layout(unit)}
+
+
+def _bars(times: Sequence[str], rows: Sequence[tuple[str, Row]]) -> dict[str, Any]:
+    traces = [{"type": "bar", "name": escape(name), "x": times, "y": values} for name, values in rows]
+    layout = _layout("", barmode="stack", bargap=0.05)
+    layout["yaxis"] |= {"tickformat": ".0%", "range": [0, 1]}
+    return {"data": traces, "layout": layout}
+
+
+def _areas(times: Sequence[str], rows: Sequence[tuple[str, Row]]) -> dict[str, Any]:
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "stackgroup": "all",
+            "name": escape(name),
+            "x": times,
+            "y": values,
+            "line": {"width": 1},
+        }
+        for name, values in rows
+    ]
+    layout = _layout("")
+    layout["yaxis"] |= {"tickformat": ".0%", "range": [0, 1]}
+    return {"data": traces, "layout": layout}
+
+
+def _heat(times: Sequence[str], rows: Sequence[tuple[str, Row]], unit: str, *, share: bool = False) -> dict[str, Any]:
+    """Sites by time, first site at the top."""
+    trace = {
+        "type": "heatmap",
+        "x": times,
+        "y": [escape(name) for name, _ in rows],
+        "z": [values for _, values in rows],
+        "colorbar": {"title": {"text": "" if share else escape(unit)}, "thickness": 12}
+        | ({"tickformat": ".0%"} if share else {}),
+        "xgap": 1,
+        "ygap": 1,
+        "hovertemplate": "%{y}, %{x}: %{z:.0%}<extra></extra>" if share else "%{y}, %{x}: %{z:.4g}<extra></extra>",
+    }
+    layout = _layout(unit, height=max(260, 90 + 16 * len(rows)))
+    layout["yaxis"] = {"type": "category", "autorange": "reversed", "automargin": True, "dtick": 1}
+    return {"data": [trace], "layout": layout}

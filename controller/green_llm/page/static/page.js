@@ -1,0 +1,55 @@
+// Draws the page's plots in its colours, and keeps it up to date. Everything else is in the HTML.
+"use strict";
+
+const PERIOD_MILLISECONDS = 10000;
+const main = document.getElementById("main");
+const live = document.getElementById("live");
+const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function draw() {
+  if (!window.Plotly) return;
+  const ink = style("--ink"), line = style("--line");
+  const colorway = style("--plot").split(/\s+/);
+  for (const holder of document.querySelectorAll("[data-plot]")) {
+    const figure = JSON.parse(document.getElementById(holder.dataset.plot).textContent);
+    for (const trace of figure.data)
+      if (trace.type === "heatmap") trace.colorscale = [[0, style("--heat-low")], [0.5, style("--heat-mid")], [1, style("--heat-high")]];
+    const layout = Object.assign(figure.layout, {
+      colorway, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
+      font: { color: ink, family: style("--font"), size: 13 },
+    });
+    for (const axis of [layout.xaxis, layout.yaxis]) Object.assign(axis, { gridcolor: line, zerolinecolor: line, linecolor: line });
+    holder.replaceChildren();
+    Plotly.newPlot(holder, figure.data, layout, { displayModeBar: false, responsive: true });
+  }
+}
+
+async function update() {
+  if (live.getAttribute("aria-pressed") !== "true" || document.hidden) return;
+  if (main.contains(document.activeElement) && document.activeElement.matches("select, input")) return;
+  const index = await (await fetch("/api/v1")).json();
+  const policy = index.policies.find((entry) => entry.name === main.dataset.policy);
+  if (!policy || Date.parse(policy.at) === Date.parse(main.dataset.at)) return;
+  const page = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html");
+  const fresh = page.getElementById("main");
+  if (!fresh.dataset.at) return;
+  for (const open of main.querySelectorAll("details[open][id]")) page.getElementById(open.id)?.setAttribute("open", "");
+  main.replaceChildren(...fresh.childNodes);
+  main.dataset.at = fresh.dataset.at;
+  draw();
+  document.getElementById("said").textContent = "Updated";
+}
+
+if (main.dataset.at) {
+  live.hidden = false;
+  live.addEventListener("click", () => {
+    const on = live.getAttribute("aria-pressed") !== "true";
+    live.setAttribute("aria-pressed", String(on));
+    live.textContent = on ? "Live" : "Paused";
+  });
+  setInterval(() => update().catch(() => { document.getElementById("said").textContent = "The server does not answer"; }), PERIOD_MILLISECONDS);
+}
+for (const form of document.querySelectorAll("form.ask"))
+  form.addEventListener("submit", () => { form.setAttribute("aria-busy", "true"); form.querySelector("button").textContent = "Working it out …"; });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+draw();

@@ -1,0 +1,64 @@
+"""The process that solves one instance under several orders: ``python -m green_llm.page.sweep``, JSON in, JSON lines out.
+
+It gives way to the planner: a low priority, and limits on time and memory that cannot touch the process that asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+YIELDS = 10
+"""Of a busy processor it gets a tenth of what the planner gets: enough to answer in time, too little to be felt."""
+
+
+def main() -> int:
+    """Answer the question on standard input."""
+    os.nice(YIELDS)
+    question = json.load(sys.stdin)
+    limit = int(question["memory_bytes"])
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    try:
+        _solve(question)
+    except MemoryError:
+        _say({"error": f"it needs more than {limit / 1e6:.0f} MB of memory"})
+    return 0
+
+
+def _solve(question: Any) -> None:
+    from green_llm.domain import instance_file  # noqa: PLC0415 - within the limit of memory
+    from green_llm.domain.plan import Objective, Order, Tolerance  # noqa: PLC0415
+    from green_llm.errors import GreenLLMError  # noqa: PLC0415
+    from green_llm.optimizer import Session, optimize  # noqa: PLC0415
+
+    deadline = time.monotonic() + float(question["time_limit_s"])
+    instance, session = instance_file.parse(question["instance"]), Session()
+    for place, entries in enumerate(question["orders"]):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            _say({"error": "time was up"})
+            return
+        order = Order(
+            tuple(Objective(name) for name, _, _ in entries),
+            tuple(Tolerance(relative, absolute) for _, relative, absolute in entries),
+        )
+        try:
+            result = optimize(instance, order, time_limit_s=left, session=session)
+        except GreenLLMError as error:
+            _say({"error": str(error)})
+            return
+        _say({"order": place, "termination": result.termination.value, "values": asdict(result.values)})
+
+
+def _say(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Numbers and limits as people say them. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from green_llm.domain.plan import Binding, LimitKind, Objective, ShadowPrice
+from green_llm.services.outcome import Outcome
+
+NAMES = {
+    Objective.COST: "cost",
+    Objective.CARBON: "carbon cost",
+    Objective.DELAY: "delay penalty",
+    Objective.EMISSIONS: "emissions",
+    Objective.WATER: "water",
+}
+_PER_MILLISECOND = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What one more unit of a limit would change."""
+
+    objective: str
+    value: float
+    """Change of the objective's optimum by one more ``per``; negative: it falls."""
+    unit: str
+    per: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A limit that binds in one slot or more."""
+
+    limit: str
+    """``water_cap``, ``capacity``, ``grid_limit`` or ``delay_limit``."""
+    site: str | None
+    area: str | None
+    query_class: str | None
+    resource: str | None
+    slots: tuple[datetime, ...]
+    """Starts of the slots; empty for the water cap, which is of the whole horizon."""
+    prices: tuple[Price, ...]
+    """The largest of any slot, by objective."""
+    words: str
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with its separators and ``digits`` significant digits: 12,345, 1.23, 0.000123."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if abs(value) >= 10.0 ** (digits - 1):
+        return f"{value:,.0f}".replace("-", "−")
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    text = f"{value:.{decimals}f}" if decimals <= 8 else f"{value:.{digits - 1}e}"
+    return text.replace("-", "−", 1)
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """The same with its sign."""
+    return ("+" if value is not None and value > 0 else "") + number(value, digits)
+
+
+def per_cent(share: float | None) -> str:
+    """A ratio in per cent, with its sign; a dash where there is none."""
+    return "–" if share is None else f"{100 * share:+.1f} %".replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """An age: 40 s, 12 min, 3 h, 2 d."""
+    if seconds is None:
+        return "does not age"
+    for size, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if abs(seconds) >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def clock(moment: datetime | None) -> str:
+    """A time of day with its date, UTC."""
+    return "–" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def limits(outcome: Outcome) -> list[Limit]:
+    """What binds, one entry per limit over its slots; what has a price first."""
+    groups: dict[tuple[str | None, ...], list[Binding]] = {}
+    for binding in outcome.result.binding if outcome.result else ():
+        where = binding.where
+        key = (binding.limit.value, where.site, where.area, where.query_class, where.resource)
+        groups.setdefault(key, []).append(binding)
+    found = [_limit(outcome, entries) for entries in groups.values()]
+    return sorted(found, key=lambda limit: (not limit.prices, limit.limit != "water_cap", -len(limit.slots)))
+
+
+def _limit(outcome: Outcome, entries: Sequence[Binding]) -> Limit:
+    first = entries[0]
+    prices = _largest(outcome, entries)
+    slots = tuple(outcome.slots.slot_start(e.where.slot) for e in entries if e.where.slot is not None)
+    return Limit(
+        limit=first.limit.value,
+        site=first.where.site,
+        area=first.where.area,
+        query_class=first.where.query_class,
+        resource=first.where.resource,
+        slots=slots,
+        prices=prices,
+        words=f"{_fact(outcome, first)}{_when(slots, outcome.slots.count)}. {_worth(prices, several=len(slots) > 1)}",
+    )
+
+
+def _largest(outcome: Outcome, entries: Iterable[Binding]) -> tuple[Price, ...]:
+    """By objective, the price of the slot where it is largest, per unit as people count it."""
+    found: dict[Objective, ShadowPrice] = {}
+    for price in (price for entry in entries for price in entry.prices):
+        if abs(price.value) > abs(found[price.objective].value if price.objective in found else 0.0):
+            found[price.objective] = price
+    limit = next(iter(entries))
+    factor, per = _unit(outcome, limit)
+    return tuple(
+        Price(objective=o.value, value=p.value * factor, unit=unit_of(o, outcome), per=per) for o, p in found.items()
+    )
+
+
+def _unit(outcome: Outcome, limit: Binding) -> tuple[float, str]:
+    """How many of the model's units one of the user's is, and what it is called."""
+    if limit.limit is LimitKind.CAPACITY:  # resource-seconds of a slot
+        return float(outcome.slots.slot_seconds), limit.where.resource or limit.unit
+    if limit.limit is LimitKind.DELAY_LIMIT:
+        return _PER_MILLISECOND, "millisecond"
+    return 1.0, {"L": "litre"}.get(limit.unit, limit.unit)
+
+
+def unit_of(objective: Objective, outcome: Outcome) -> str:
+    """The unit of an objective in the policy's currency; marginal emissions say that they are."""
+    marginal = "" if outcome.policy.takes_inventory else " (marginal)"
+    return objective.unit.replace("$", outcome.policy.currency).replace("kgCO2", f"kgCO2e{marginal}")
+
+
+def _fact(outcome: Outcome, limit: Binding) -> str:
+    where, size = limit.where, outcome.slots.slot_seconds
+    match limit.limit:
+        case LimitKind.WATER_CAP:
+            return f"The water budget binds: {number(limit.used)} of {number(limit.cap)} L over the horizon"
+        case LimitKind.CAPACITY:
+            of = f"{number(limit.used / size)} of {number(limit.cap / size)}"
+            return f"{where.resource} at {where.site} is full ({of}, without headroom)"
+        case LimitKind.GRID_LIMIT:
+            return f"The grid connection of {where.site} is full ({number(limit.cap)} kW)"
+        case LimitKind.DELAY_LIMIT:
+            return f"{where.query_class} from {where.area} is at its delay limit ({number(limit.cap * 1e3)} ms)"
+        case LimitKind.NO_ALLOWED_SITE:
+            return f"{where.query_class} from {where.area} has no allowed site"
+
+
+def _when(slots: Sequence[datetime], count: int) -> str:
+    if not slots:
+        return ""
+    first = f"{min(slots):%d %b %H:%M} UTC"
+    return f" in the slot of {first}" if len(slots) == 1 else f" in {len(slots)} of {count} slots, first at {first}"
+
+
+def _worth(prices: Sequence[Price], *, several: bool) -> str:
+    if not prices:
+        return "More of it would change nothing."
+    up_to = "up to " if several else ""
+    changes = [
+        f"{'lower' if price.value < 0 else 'raise'} {NAMES[Objective(price.objective)]} by "
+        f"{up_to}{number(abs(price.value))} {price.unit}"
+        for price in prices
+    ]
+    return f"One more {prices[0].per} would {_listed(changes)}."
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
