@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from green_llm.bootstrap import MemoryLedgers
@@ -59,3 +59,11 @@ def fleet(policy: dict[str, Any] | None = None, demand: dict[str, Any] | None = 
         demands={"inference/assistant": a_demand(**demand or {})},
         sites={name: a_site(name, **sites.get(name, {})) for name in plain.sites},
     )
+
+
+async def outcomes(
+    resources: Resources, *routes: Route, steps: int = 1, start: datetime = NOW, policy: str = "default"
+) -> list[Outcome]:
+    """Hourly intervals of one policy."""
+    planner = Planner(*routes)
+    return [await planner.plan(resources, start + timedelta(hours=step), policy) for step in range(steps)]

@@ -17,6 +17,8 @@ from green_llm.page.what_if import WhatIf
 
 MOST_LINES = 8
 """More sites are shown as a map of colours: that many lines cannot be told apart."""
+FEW = 4
+"""So many averages are named each."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
 
 
@@ -46,7 +48,7 @@ def of_horizon(document: Horizon) -> list[Figure]:
     """Price, carbon, renewables and shares per site by slot."""
     currency = document.currency
     return [
-        _by_site(document, "share", "Where queries are to go", "share", stacked=True),
+        _by_site(document, "share", "Planned share of queries", "share", stacked=True),
         _by_site(document, "price_per_mwh", "Electricity price", f"{currency}/MWh"),
         _by_site(document, "carbon_g_per_kwh", "Carbon intensity", "gCO2e/kWh"),
         _by_site(document, "renewable_kw", "Renewable power on site", "kW"),
@@ -57,11 +59,11 @@ def _by_site(document: Horizon, field: str, title: str, unit: str, *, stacked: b
     rows = [(site.site, _values(site, field)) for site in document.sites]
     times = [_time(start) for start in document.starts]
     if len(rows) > MOST_LINES:
-        plot = _heat(times, rows, unit, share=stacked)
+        plot = _heat(times, rows, share=stacked)
     elif stacked:
         plot = _bars(times, rows)
     else:
-        plot = _lines(times, rows, unit, shape="hv")
+        plot = _lines(times, rows, shape="hv")
     return Figure(
         name=field.replace("_", "-"),
         title=title,
@@ -87,7 +89,7 @@ def of_past(document: Past) -> list[Figure]:
                 title=line.name.capitalize(),
                 unit=line.unit,
                 summary=_summary(line.name.capitalize(), rows, line.unit),
-                plot=_lines(times, rows, line.unit),
+                plot=_lines(times, rows),
                 table=_past_table(document, rows),
             )
         )
@@ -98,7 +100,7 @@ def of_past(document: Past) -> list[Figure]:
             title="Where queries went",
             unit="share",
             summary=_summary("Where queries went", shares, "share", share=True),
-            plot=_heat(times, shares, "share", share=True) if len(shares) > MOST_LINES else _areas(times, shares),
+            plot=_heat(times, shares, share=True) if len(shares) > MOST_LINES else _areas(times, shares),
             table=_past_table(document, shares),
             per_cent=True,
         )
@@ -126,7 +128,7 @@ def of_what_if(document: WhatIf) -> list[Figure]:
         changes = [scenario.worth[place].change for scenario in document.scenarios]
         if any(change is not None for change in changes):
             rows.append((name, tuple(100.0 * (change or 0.0) for change in changes)))
-    plot = _lines([s.extra_percent for s in document.scenarios], rows, "%", mode="lines+markers")
+    plot = _lines([s.extra_percent for s in document.scenarios], rows, mode="lines+markers")
     plot["layout"]["xaxis"] |= {"title": {"text": f"more {document.objective} given up, %"}, "type": "linear"}
     title = "Change against the plan as it is"
     return [
@@ -156,7 +158,9 @@ def _summary(title: str, rows: Sequence[tuple[str, Row]], unit: str, *, share: b
     show = "{:.0%}".format if share else "{:,.4g}".format
     of = "" if share else f" {unit}"
     text = f"{title}, from {show(min(flat))} to {show(max(flat))}{of}."
-    if len(means) > 1:
+    if 1 < len(means) <= FEW:
+        text += f" On average: {', '.join(f'{name} {show(mean)}{of}' for mean, name in means)}."
+    elif means[1:]:
         text += f" On average, {high} has the most ({show(most)}{of}) and {low} the least ({show(least)}{of})."
     return text
 
@@ -166,19 +170,19 @@ def _time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def _layout(unit: str, **more: Any) -> dict[str, Any]:
+def _layout(**more: Any) -> dict[str, Any]:
     return {
-        "margin": {"l": 56, "r": 12, "t": 8, "b": 44},
+        "margin": {"l": 40, "r": 12, "t": 8, "b": 44},
         "hovermode": "closest",
         "legend": {"orientation": "h", "y": -0.2},
-        "xaxis": {"type": "date", "automargin": True},
-        "yaxis": {"title": {"text": escape(unit)}, "automargin": True, "rangemode": "tozero"},
+        "xaxis": {"type": "date", "automargin": True, "nticks": 6, "tickangle": 0},
+        "yaxis": {"automargin": True, "rangemode": "tozero", "ticksuffix": " "},
         "height": 320,
     } | more
 
 
 def _lines(
-    times: Sequence[Any], rows: Sequence[tuple[str, Row]], unit: str, *, shape: str = "linear", mode: str = "lines"
+    times: Sequence[Any], rows: Sequence[tuple[str, Row]], *, shape: str = "linear", mode: str = "lines"
 ) -> dict[str, Any]:
     traces = [
         {
@@ -191,12 +195,12 @@ def _lines(
         }
         for place, (name, values) in enumerate(rows)
     ]
-    return {"data": traces, "layout": _layout(unit)}
+    return {"data": traces, "layout": _layout()}
 
 
 def _bars(times: Sequence[str], rows: Sequence[tuple[str, Row]]) -> dict[str, Any]:
     traces = [{"type": "bar", "name": escape(name), "x": times, "y": values} for name, values in rows]
-    layout = _layout("", barmode="stack", bargap=0.05)
+    layout = _layout(barmode="stack", bargap=0.05)
     layout["yaxis"] |= {"tickformat": ".0%", "range": [0, 1]}
     return {"data": traces, "layout": layout}
 
@@ -214,24 +218,24 @@ def _areas(times: Sequence[str], rows: Sequence[tuple[str, Row]]) -> dict[str, A
         }
         for name, values in rows
     ]
-    layout = _layout("")
+    layout = _layout()
     layout["yaxis"] |= {"tickformat": ".0%", "range": [0, 1]}
     return {"data": traces, "layout": layout}
 
 
-def _heat(times: Sequence[str], rows: Sequence[tuple[str, Row]], unit: str, *, share: bool = False) -> dict[str, Any]:
+def _heat(times: Sequence[str], rows: Sequence[tuple[str, Row]], *, share: bool = False) -> dict[str, Any]:
     """Sites by time, first site at the top."""
     trace = {
         "type": "heatmap",
         "x": times,
         "y": [escape(name) for name, _ in rows],
         "z": [values for _, values in rows],
-        "colorbar": {"title": {"text": "" if share else escape(unit)}, "thickness": 12}
+        "colorbar": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "thickness": 10, "nticks": 5}
         | ({"tickformat": ".0%"} if share else {}),
         "xgap": 1,
         "ygap": 1,
         "hovertemplate": "%{y}, %{x}: %{z:.0%}<extra></extra>" if share else "%{y}, %{x}: %{z:.4g}<extra></extra>",
     }
-    layout = _layout(unit, height=max(260, 90 + 16 * len(rows)))
+    layout = _layout(height=max(260, 90 + 16 * len(rows)))
     layout["yaxis"] = {"type": "category", "autorange": "reversed", "automargin": True, "dtick": 1}
     return {"data": [trace], "layout": layout}

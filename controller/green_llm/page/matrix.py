@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from green_llm.page.now import Cell, Now, Pair
 
 MOST_ROWS = 100
+ROUNDING = 1e-6
 DIFFERS = 0.005
 """A plan that differs by less from what is in force is not shown beside it."""
 
@@ -71,4 +72,6 @@ def _shade(cell: Cell) -> Shade:
 
 
 def _per_cent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= DIFFERS or share == 0 else "<1 %"
+    if share >= DIFFERS:
+        return f"{100 * share:.0f} %"
+    return "<1 %" if share > ROUNDING else "0 %"

@@ -171,7 +171,7 @@ def rates(outcome: Outcome) -> Iterable[Rate]:
         ("emissions", "kgCO2e/h", lambda a: a.emissions_kg),
         ("water", "L/h", lambda a: a.water_l),
         ("delay", "ms", lambda a: a.mean_delay_s * 1e3),
-        ("energy", "kWh/h", lambda a: a.energy_kwh),
+        ("power", "kW", lambda a: a.energy_kwh),
     )
     for name, unit, read in shown:
         amounts = name != "emissions" or outcome.policy.takes_inventory

@@ -13,27 +13,32 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-YIELDS = 10
-"""Of a busy processor it gets a tenth of what the planner gets: enough to answer in time, too little to be felt."""
-
 
 def main() -> int:
     """Answer the question on standard input."""
-    os.nice(YIELDS)
     question = json.load(sys.stdin)
+    os.nice(int(question["yields"]))
     limit = int(question["memory_bytes"])
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     try:
-        _solve(question)
+        _answer(question)
     except MemoryError:
         _say({"error": f"it needs more than {limit / 1e6:.0f} MB of memory"})
     return 0
 
 
+def _answer(question: Any) -> None:
+    from green_llm.errors import GreenLLMError  # noqa: PLC0415 - within the limit of memory
+
+    try:
+        _solve(question)
+    except GreenLLMError as error:
+        _say({"error": str(error)})
+
+
 def _solve(question: Any) -> None:
-    from green_llm.domain import instance_file  # noqa: PLC0415 - within the limit of memory
+    from green_llm.domain import instance_file  # noqa: PLC0415
     from green_llm.domain.plan import Objective, Order, Tolerance  # noqa: PLC0415
-    from green_llm.errors import GreenLLMError  # noqa: PLC0415
     from green_llm.optimizer import Session, optimize  # noqa: PLC0415
 
     deadline = time.monotonic() + float(question["time_limit_s"])
@@ -47,11 +52,7 @@ def _solve(question: Any) -> None:
             tuple(Objective(name) for name, _, _ in entries),
             tuple(Tolerance(relative, absolute) for _, relative, absolute in entries),
         )
-        try:
-            result = optimize(instance, order, time_limit_s=left, session=session)
-        except GreenLLMError as error:
-            _say({"error": str(error)})
-            return
+        result = optimize(instance, order, time_limit_s=left, session=session)
         _say({"order": place, "termination": result.termination.value, "values": asdict(result.values)})
 
 

@@ -26,6 +26,8 @@ from green_llm.services.outcome import Outcome
 
 EXTRA_PERCENT = (1.0, 2.0, 0.5, 5.0, 10.0)
 """Added to the tolerance; in the order in which they are computed: the question first."""
+YIELDS = 10
+"""Of a busy processor it gets a tenth of what the planner gets: enough to answer in time, too little to be felt."""
 GRACE_SECONDS = 10.0
 """For a process that starts, and ends by its own time limit."""
 SHOWN = (Objective.COST, Objective.EMISSIONS, Objective.WATER, Objective.DELAY)
@@ -77,9 +79,10 @@ class WhatIf:
 class WhatIfs:
     """Answers, one at a time and once per plan."""
 
-    def __init__(self, time_limit_s: float = 30.0, memory_bytes: int = 536_870_912) -> None:
-        """``memory_bytes`` is what the process of an answer may allocate."""
-        self._time_limit_s, self._memory_bytes = time_limit_s, memory_bytes
+    def __init__(self, time_limit_s: float = 30.0, memory_bytes: int = 536_870_912, yields: int = YIELDS) -> None:
+        """``memory_bytes`` is what the process of an answer may allocate, ``yields`` its niceness (0 … 19)."""
+        self._limits = {"time_limit_s": time_limit_s, "memory_bytes": memory_bytes, "yields": yields}
+        self._time_limit_s = time_limit_s
         self._answers: dict[tuple[str, Objective], tuple[Result, WhatIf]] = {}
         self._busy = False
 
@@ -115,8 +118,7 @@ class WhatIfs:
         question = {
             "instance": await asyncio.to_thread(instance_file.dump, instance),
             "orders": [_order(outcome, objective, extra) for extra in EXTRA_PERCENT],
-            "time_limit_s": self._time_limit_s,
-            "memory_bytes": self._memory_bytes,
+            **self._limits,
         }
         found: dict[float, tuple[str, Values]] = {}
         trouble = ""

@@ -18,6 +18,9 @@ NAMES = {
     Objective.WATER: "water",
 }
 _PER_MILLISECOND = 1e-3
+MOST_DECIMALS = 8
+FULL = 1.0 - 1e-6
+"""Of a limit: what is used beyond it leaves no room."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +57,10 @@ def number(value: float | None, digits: int = 3) -> str:
         return "–"
     if value == 0:
         return "0"
-    if abs(value) >= 10.0 ** (digits - 1):
-        return f"{value:,.0f}".replace("-", "−")
-    decimals = digits - 1 - math.floor(math.log10(abs(value)))
-    text = f"{value:.{decimals}f}" if decimals <= 8 else f"{value:.{digits - 1}e}"
-    return text.replace("-", "−", 1)
+    rounded = f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - int(rounded.partition("e")[2]))
+    text = f"{value:,.{decimals}f}" if decimals <= MOST_DECIMALS else rounded
+    return text.replace("-", "−")
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -98,7 +100,7 @@ def limits(outcome: Outcome) -> list[Limit]:
 
 
 def _limit(outcome: Outcome, entries: Sequence[Binding]) -> Limit:
-    first = entries[0]
+    first = max(entries, key=lambda entry: entry.used / entry.cap if entry.cap else 1.0)
     prices = _largest(outcome, entries)
     slots = tuple(outcome.slots.slot_start(e.where.slot) for e in entries if e.where.slot is not None)
     return Limit(
@@ -142,17 +144,23 @@ def unit_of(objective: Objective, outcome: Outcome) -> str:
 
 
 def _fact(outcome: Outcome, limit: Binding) -> str:
+    """What binds; a limit with room left was in the way of an earlier objective."""
     where, size = limit.where, outcome.slots.slot_seconds
+    full = limit.used >= limit.cap * FULL
     match limit.limit:
         case LimitKind.WATER_CAP:
-            return f"The water budget binds: {number(limit.used)} of {number(limit.cap)} L over the horizon"
+            does = "is used up" if full else "shapes the plan"
+            return f"The water budget {does}: {number(limit.used)} of {number(limit.cap)} L over the horizon"
         case LimitKind.CAPACITY:
-            of = f"{number(limit.used / size)} of {number(limit.cap / size)}"
-            return f"{where.resource} at {where.site} is full ({of}, without headroom)"
+            of = f"at most {number(limit.used / size)} of {number(limit.cap / size)} used, headroom aside"
+            return f"{where.resource} at {where.site} {'is full' if full else 'shapes the plan'} ({of})"
         case LimitKind.GRID_LIMIT:
-            return f"The grid connection of {where.site} is full ({number(limit.cap)} kW)"
+            of = f"at most {number(limit.used)} of {number(limit.cap)} kW"
+            return f"The grid connection of {where.site} {'is full' if full else 'shapes the plan'} ({of})"
         case LimitKind.DELAY_LIMIT:
-            return f"{where.query_class} from {where.area} is at its delay limit ({number(limit.cap * 1e3)} ms)"
+            of = f"at most {number(limit.used * 1e3)} of {number(limit.cap * 1e3)} ms"
+            does = "is at its delay limit" if full else "is shaped by its delay limit"
+            return f"{where.query_class} from {where.area} {does} ({of})"
         case LimitKind.NO_ALLOWED_SITE:
             return f"{where.query_class} from {where.area} has no allowed site"
 

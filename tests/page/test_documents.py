@@ -1,0 +1,142 @@
+"""The documents say what the outcomes are worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from green_llm.domain.plan import Binding, LimitKind, Objective, Order, ShadowPrice, Tolerance, Where
+from green_llm.domain.request import CarbonAccounting, Guardrails, Mode
+from green_llm.domain.topology import ResourceCapacity
+from green_llm.page import figures, words
+from green_llm.page.horizon import horizon
+from green_llm.page.matrix import matrix
+from green_llm.page.now import Rate, now
+from support.planner import outcomes
+from support.resources import NOW, a_budget, a_fleet, a_policy, a_site
+
+
+def rate(found: tuple[Rate, ...], name: str) -> Rate:
+    return next(entry for entry in found if entry.name == name)
+
+
+async def test_now_sets_what_is_in_force_against_the_nearest_site() -> None:
+    (outcome,) = await outcomes(a_fleet())
+    document = now(outcome, {})
+    # 1 kWh an hour at 50 instead of 100 USD/MWh, 51 instead of 11 ms.
+    cost, delay = rate(document.rates, "cost"), rate(document.rates, "delay")
+    assert (cost.in_force, cost.nearest, cost.change) == (pytest.approx(0.05), pytest.approx(0.10), pytest.approx(-0.5))
+    assert cost.unit == "USD/h"
+    assert (delay.in_force, delay.nearest) == (pytest.approx(51.0), pytest.approx(11.0))
+    assert [pair.shares["cheap"].in_force for pair in document.pairs] == [1.0]
+    assert document.pairs[0].queries_per_hour == pytest.approx(1000.0)
+    signal = next(entry for entry in document.signals if (entry.site, entry.kind) == ("near", "electricityPrice"))
+    assert (signal.value, signal.unit, signal.source, signal.quality) == (100.0, "USD/MWh", "price-near", "static")
+    assert signal.age_seconds is None
+
+
+async def test_marginal_emissions_are_a_difference_only() -> None:
+    accounting = CarbonAccounting("Marginal", "Lifecycle", "Consumption")
+    plain = a_fleet(policies={"default": a_policy(accounting=accounting)})
+    sources = {name: replace(source, accounting=accounting) for name, source in plain.sources.items()}
+    (outcome,) = await outcomes(replace(plain, sources=sources))
+    emissions = rate(now(outcome, {}).rates, "emissions")
+    assert (emissions.in_force, emissions.planned, emissions.nearest, emissions.change) == (None,) * 4
+    assert emissions.difference == pytest.approx(0.0)
+    assert "marginal" in emissions.unit
+
+
+async def test_the_next_write_is_the_next_interval_but_not_before_the_guardrails() -> None:
+    rails = Guardrails(max_shift=0.2, min_write_seconds=5400.0)
+    ramping = a_fleet(policies={"default": a_policy(guardrails=rails, period_seconds=300)})
+    (outcome,) = await outcomes(ramping)
+    found = now(outcome, {}).next
+    assert found.plan == NOW + timedelta(seconds=300)
+    (rule,) = found.rules
+    assert (rule.held_by, rule.last_write, rule.next_write) == ("Ramp", NOW, NOW + timedelta(seconds=5400))
+    assert now(outcome, {}, period_seconds=7200.0).next.rules[0].next_write == NOW + timedelta(seconds=7200)
+
+
+async def test_shadow_has_no_next_write() -> None:
+    (outcome,) = await outcomes(a_fleet(policies={"default": a_policy(mode=Mode.SHADOW)}))
+    document = now(outcome, {})
+    assert [rule.next_write for rule in document.next.rules] == [None]
+    # What is in force are the user's own weights; the plan differs and is shown beside it.
+    ((_, cells),) = matrix(document, None).rows
+    assert {cell.text: cell.planned for cell in cells} == {"100 %": "0 %", "0 %": "100 %"}
+
+
+async def test_a_binding_capacity_is_said_in_the_users_units() -> None:
+    sites = {"near": a_site("near"), "cheap": a_site("cheap", capacity=(ResourceCapacity("gpu", 0.1),))}
+    (outcome,) = await outcomes(replace(a_fleet(), sites=sites))
+    (limit,) = [entry for entry in words.limits(outcome) if entry.limit == "capacity"]
+    # 0.1 gpu serves 360 of 1,000 queries (1 gpu-second each, 3600 s); one more gpu takes all: 0.05 USD on 1 kWh per 3.6e3 gpu-s.
+    assert limit.words.startswith("gpu at cheap is full (at most 0.100 of 0.100 used, headroom aside) in 4 of 4 slots")
+    price = next(entry for entry in limit.prices if entry.objective == "cost")
+    assert (price.per, price.unit) == ("gpu", "USD")
+    assert price.value == pytest.approx(-0.05 * 3.6)
+    assert "One more gpu would lower cost by up to 0.180 USD" in limit.words
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (Binding(limit=LimitKind.WATER_CAP, where=Where(), used=120.0, cap=120.0, unit="L",
+                 prices=(ShadowPrice(Objective.COST, -0.075, "$/L"), ShadowPrice(Objective.EMISSIONS, 0.001, "kgCO2/L"))),
+         "The water budget is used up: 120 of 120 L over the horizon. "
+         "One more litre would lower cost by 0.0750 USD and raise emissions by 0.00100 kgCO2e."),
+        (Binding(limit=LimitKind.GRID_LIMIT, where=Where(site="near", slot=1), used=4500.0, cap=4500.0, unit="kW"),
+         "The grid connection of near is full (at most 4,500 of 4,500 kW) in the slot of 20 Oct 13:00 UTC. "
+         "More of it would change nothing."),
+        (Binding(limit=LimitKind.DELAY_LIMIT, where=Where(area="iowa", query_class="chat", slot=0), used=0.01, cap=0.05,
+                 unit="s", prices=(ShadowPrice(Objective.COST, -2.0, "$/s"),)),
+         "chat from iowa is shaped by its delay limit (at most 10.0 of 50.0 ms) in the slot of 20 Oct 12:00 UTC. "
+         "One more millisecond would lower cost by 0.00200 USD."),
+    ],
+)  # fmt: skip
+async def test_limits_in_words(limit: Binding, expected: str) -> None:
+    (outcome,) = await outcomes(a_fleet())
+    assert outcome.result is not None
+    (found,) = words.limits(replace(outcome, result=replace(outcome.result, binding=(limit,))))
+    assert found.words == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (12345.6, "12,346"), (-1234.0, "−1,234"), (99.96, "100"), (1.234, "1.23"), (-0.000123, "−0.000123"),
+     (1.2e-9, "1.20e−09"), (float("nan"), "–"), (None, "–")],
+)  # fmt: skip
+def test_numbers_in_words(value: float | None, text: str) -> None:
+    assert words.number(value) == text
+
+
+async def test_horizon_is_the_plan_by_slot() -> None:
+    (outcome,) = await outcomes(a_fleet())
+    document = horizon(outcome)
+    assert document is not None
+    by_site = {site.site: site for site in document.sites}
+    assert by_site["cheap"].price_per_mwh == pytest.approx((50.0,) * 4)
+    assert by_site["near"].carbon_g_per_kwh == pytest.approx((400.0,) * 4)
+    assert by_site["cheap"].share == pytest.approx((1.0,) * 4)
+    assert by_site["cheap"].grid_kw == pytest.approx((1.0,) * 4)
+    assert [start.hour for start in document.starts] == [12, 13, 14, 15]
+    share, price = figures.of_horizon(document)[:2]
+    assert share.plot["data"][0]["type"] == "bar"
+    assert price.summary == "Electricity price, from 50 to 100 USD/MWh. On average: cheap 50 USD/MWh, near 100 USD/MWh."
+    assert dict(price.table.rows)["near"] == pytest.approx((100.0,) * 4)
+
+
+async def test_without_a_plan_there_is_no_horizon_and_it_is_said_why() -> None:
+    (outcome,) = await outcomes(replace(a_fleet(), sources={}))
+    assert horizon(outcome) is None
+    document = now(outcome, {})
+    assert document.termination == "none"
+    assert document.error in document.messages
+
+
+async def test_a_water_budget_and_an_order_are_shown() -> None:
+    order = Order((Objective.WATER, Objective.COST), (Tolerance(0.03), Tolerance(0.0)))
+    (outcome,) = await outcomes(a_fleet(policies={"default": a_policy(water=a_budget(1000.0), order=order)}))
+    assert now(outcome, {}).order == ("water", "cost")

@@ -1,0 +1,98 @@
+"""What if: another process, one at a time, within its limits, once per plan."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from green_llm.domain.plan import Objective, Order, Tolerance
+from green_llm.errors import InvalidInputError
+from green_llm.page.figures import of_what_if
+from green_llm.page.what_if import EXTRA_PERCENT, WhatIfs
+from green_llm.services.outcome import Outcome
+from support.planner import outcomes
+from support.resources import a_fleet, a_policy, static
+
+ORDER = Order((Objective.COST, Objective.EMISSIONS), (Tolerance(0.03), Tolerance(0.0)))
+
+
+async def an_outcome() -> Outcome:
+    """The cheap site emits 800 g/kWh, the near one 400 g at twice the price: every per cent of cost buys emissions."""
+    resources = a_fleet(policies={"default": a_policy(order=ORDER)})
+    from green_llm.domain.series import SignalKind, SignalRef  # noqa: PLC0415
+
+    cheap = resources.sites["cheap"]
+    signals = {**cheap.signals, SignalKind.CARBON_INTENSITY: (SignalRef("dirty"),)}
+    sites = {**resources.sites, "cheap": replace(cheap, signals=signals)}
+    sources = {**resources.sources, "dirty": static("dirty", 800.0, "g/kWh")}
+    (outcome,) = await outcomes(replace(resources, sites=sites, sources=sources))
+    return outcome
+
+
+async def test_each_per_cent_of_cost_buys_what_it_must() -> None:
+    outcome, what_ifs = await an_outcome(), WhatIfs(time_limit_s=240.0, yields=0)
+    assert (await what_ifs.answer(outcome, None, ask=False)).state == "not_asked"
+    answer = await what_ifs.answer(outcome, None, ask=True)
+    assert (answer.state, answer.objective, answer.choices) == ("done", "cost", ("cost",))
+    # Cost is 0.05 (1 + y) at a share y of the near site, so y is the tolerance; emissions are 0.8 - 0.4 y: over four hours.
+    for scenario in answer.scenarios:
+        worth = {entry.name: entry for entry in scenario.worth}
+        tolerance = scenario.tolerance_percent / 100.0
+        assert worth["cost"].value == pytest.approx(4 * 0.05 * (1 + tolerance))
+        assert worth["emissions"].value == pytest.approx(4 * (0.8 - 0.4 * tolerance))
+    assert [s.extra_percent for s in answer.scenarios] == sorted([0.0, *EXTRA_PERCENT])
+    assert answer.words.startswith("Giving up 1 % more cost: emissions would fall by 0.0160 kgCO2e (−0.5 %)")
+    (figure,) = of_what_if(answer)
+    assert [trace["name"] for trace in figure.plot["data"]] == ["cost", "emissions", "water", "delay penalty"]
+    # Once per plan: no process is started again.
+    assert await what_ifs.answer(outcome, "cost", ask=True) is answer
+    assert (await what_ifs.answer(await an_outcome(), "cost", ask=False)).state == "not_asked"
+
+
+async def test_it_is_one_at_a_time_and_its_process_yields() -> None:
+    outcome, what_ifs = await an_outcome(), WhatIfs(time_limit_s=240.0, yields=7)
+    asked = asyncio.create_task(what_ifs.answer(outcome, None, ask=True))
+    await asyncio.sleep(0)
+    assert (await what_ifs.answer(outcome, None, ask=True)).state == "busy"
+    niceness = {0}
+    while not asked.done():
+        niceness |= {os.getpriority(os.PRIO_PROCESS, pid) - os.getpriority(os.PRIO_PROCESS, 0) for pid in children()}
+        await asyncio.sleep(0.02)
+    assert (await asked).state == "done"
+    assert max(niceness) == 7
+
+
+def children() -> list[int]:
+    path = Path(f"/proc/{os.getpid()}/task")
+    return [int(pid) for task in path.iterdir() for pid in (task / "children").read_text().split()]
+
+
+async def test_time_and_memory_have_their_limits() -> None:
+    outcome = await an_outcome()
+    late = await WhatIfs(time_limit_s=1e-3, yields=0).answer(outcome, None, ask=True)
+    assert late.state == "failed"
+    assert "time was up" in late.words
+    large = await WhatIfs(time_limit_s=240.0, memory_bytes=20_000_000, yields=0).answer(outcome, None, ask=True)
+    assert large.state == "failed"
+    assert "memory" in large.words
+    assert children() == []
+
+
+async def test_without_a_plan_there_is_nothing_to_ask() -> None:
+    (outcome,) = await outcomes(replace(a_fleet(), sources={}))
+    with pytest.raises(InvalidInputError, match="policy default has no plan now"):
+        await WhatIfs().answer(outcome, None, ask=True)
+
+
+def test_the_process_says_what_it_cannot_do() -> None:
+    question = '{"instance": {"format": "?"}, "orders": [], "time_limit_s": 9, "memory_bytes": 2000000000, "yields": 0}'
+    ran = subprocess.run(
+        [sys.executable, "-m", "green_llm.page.sweep"], input=question, capture_output=True, text=True, check=True
+    )
+    assert '{"error": "instance: format' in ran.stdout

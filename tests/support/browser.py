@@ -1,0 +1,67 @@
+"""A real Chromium for tests of the live page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+)  # fmt: skip
+MISSING = "no chromium and chromedriver here (Debian: chromium chromium-driver)"
+
+
+def require_chromium() -> None:
+    """Skip without a browser; in CI that is a failure."""
+    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
+        if os.environ.get("GREEN_LLM_E2E_REQUIRED"):
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
+    """A browser with a profile of its own."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
+    try:
+        driver.set_page_load_timeout(60)
+        yield driver
+    finally:
+        driver.quit()
+
+
+def look(driver: webdriver.Chrome, *, width: int, height: int = 900, dark: bool = False, mobile: bool = False) -> None:
+    """The size and colour scheme that pages are shown with."""
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile},
+    )
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+
+def complaints(driver: webdriver.Chrome) -> list[str]:
+    """What the console says, but for the style of a map library inside Plotly that the policy refuses: we draw no maps."""
+    return [entry["message"] for entry in driver.get_log("browser") if "9f215cf0" not in entry["message"]]
+
+
+def requested(driver: webdriver.Chrome) -> set[str]:
+    """Addresses that were asked for since the last look."""
+    import json  # noqa: PLC0415
+
+    events: list[dict[str, Any]] = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    return {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
