@@ -26,7 +26,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "recording": {"enabled": True, "largestBytes": 107374182400, "size": "200Gi", "storageClassName": "standard"},
         },
     },
-    "recording to a claim": {"signals": {"recording": {"enabled": True, "existingClaim": "recordings"}}},
+    "kept on claims": {
+        "signals": {"recording": {"enabled": True, "existingClaim": "recordings"}},
+        "audit": {"enabled": True, "largestBytes": 1, "size": "2Gi"},
+    },
     "everything of a pod": {
         "replicas": 2, "nameOverride": "steering", "fullnameOverride": "green", "imagePullSecrets": [{"name": "pull"}],
         "image": {"repository": "example.com/green-llm", "digest": f"sha256:{'0' * 64}", "pullPolicy": "Always"},

@@ -6,8 +6,8 @@
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) }}
 {{- fail "metrics.service.enabled: a ServiceMonitor needs the Service; set it, or use metrics.podMonitor" }}
 {{- end }}
-{{- if and .Values.signals.recording.enabled (gt (int .Values.replicas) 1) }}
-{{- fail "replicas: with signals.recording.enabled there is one; two may not write the same recordings" }}
+{{- if and (or .Values.signals.recording.enabled .Values.audit.enabled) (gt (int .Values.replicas) 1) }}
+{{- fail "replicas: with signals.recording.enabled or audit.enabled there is one; two may not write the same files" }}
 {{- end }}
 {{- if .Values.rbac.create }}
 {{- range (lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "").items }}

@@ -54,3 +54,11 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{/* What is kept on a volume: name and claim. */}}
+{{- define "green-llm.kept" -}}
+{{- $kept := dict }}
+{{- if .Values.signals.recording.enabled }}{{- $_ := set $kept "recordings" .Values.signals.recording }}{{- end }}
+{{- if .Values.audit.enabled }}{{- $_ := set $kept "audit" .Values.audit }}{{- end }}
+{{- toYaml $kept }}
+{{- end }}
