@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import kubernetes
 import pytest
 
 from green_llm.errors import StoreError
@@ -11,9 +12,10 @@ from support.control_plane import ControlPlane
 from support.operator_process import NAMESPACE
 
 
-async def test_a_table_is_written_where_it_differs(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+async def test_a_table_is_written_where_it_differs(cluster: ControlPlane) -> None:
     token = cluster.kubectl("create", "token", "green-llm", "-n", NAMESPACE).strip()
-    monkeypatch.setenv("KUBECONFIG", str(cluster.write_kubeconfig("tables", token)))
+    api = Cluster(kubernetes.config.new_client_from_config(str(cluster.write_kubeconfig("tables", token))))
 
     def version() -> str:
         return str(
@@ -21,14 +23,14 @@ async def test_a_table_is_written_where_it_differs(cluster: ControlPlane, monkey
         )
 
     tables = {"inference.assistant": "area,class\niowa,chat\n"}
-    weights = KubeAllWeights(Cluster.connect(), NAMESPACE)
+    weights = KubeAllWeights(api, NAMESPACE)
     await weights.write("default", {})
     assert "NotFound" in cluster.kubectl("get", "configmap", "green-llm-weights-default", "-n", NAMESPACE, check=False)
     await weights.write("default", tables)
     first = version()
     assert cluster.get("configmap", "green-llm-weights-default", "-n", NAMESPACE)["data"] == tables
     await weights.write("default", tables)
-    await KubeAllWeights(Cluster.connect(), NAMESPACE).write("default", tables)
+    await KubeAllWeights(api, NAMESPACE).write("default", tables)
     assert version() == first
     with pytest.raises(StoreError, match="do not fit into one object"):
         await weights.write("default", {"inference.assistant": "x" * 1_000_000})

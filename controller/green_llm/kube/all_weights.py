@@ -17,7 +17,8 @@ class KubeAllWeights:
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster, self._namespace = cluster, namespace
-        self._known: dict[str, Mapping[str, str]] = {}
+        self._known: dict[str, Mapping[str, str] | None] = {}
+        """What is there, by policy; None where nothing is."""
 
     async def write(self, policy: str, tables: Mapping[str, str]) -> None:
         """Replace the tables (CSV by key) of a policy; without any, nothing is made.
@@ -33,13 +34,11 @@ class KubeAllWeights:
             )
         if policy not in self._known:
             body = await self._cluster.get(CONFIG_MAPS.path(self._namespace, name_of(policy)))
-            if body is None and not tables:
-                self._known[policy] = {}
-            elif body is None:
-                await self._send("POST", CONFIG_MAPS.path(self._namespace), policy, tables)
-            else:
-                self._known[policy] = body.get("data") or {}
-        if self._known.get(policy) != tables:
+            self._known[policy] = None if body is None else body.get("data") or {}
+        known = self._known[policy]
+        if known is None and tables:
+            await self._send("POST", CONFIG_MAPS.path(self._namespace), policy, tables)
+        elif known is not None and known != tables:
             await self._send("PUT", CONFIG_MAPS.path(self._namespace, name_of(policy)), policy, tables)
 
     async def _send(self, method: str, path: str, policy: str, tables: Mapping[str, str]) -> None:
