@@ -24,6 +24,11 @@ import readme
 from variants import VARIANTS, WRONG
 
 PROMETHEUS_OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
+EVERY_SETTING: dict[str, Any] = {
+    "signals": {"recording": {"enabled": True}},
+    "audit": {"enabled": True},
+    "metrics": {"existingTokenSecret": "token"},
+}
 FIXED = {"metrics_port", "health_port"}
 """Settings that the chart gives no value for: inside a pod nothing else has these ports."""
 OF_DIRECTORIES = {"poll_seconds"}
@@ -72,14 +77,22 @@ def test_values_and_schema_have_the_same_keys() -> None:
 
 def test_every_setting_of_the_operator_is_a_value_with_the_same_default() -> None:
     given: dict[str, str] = {}
-    for values in (VARIANTS["default"], {"signals": {"recording": {"enabled": True}}, "audit": {"enabled": True}}):
+    for values in (VARIANTS["default"], EVERY_SETTING):
         deployment = next(
             document for document in yaml.safe_load_all(rendered(values)) if document["kind"] == "Deployment"
         )
         for entry in deployment["spec"]["template"]["spec"]["containers"][0]["env"]:
             given.setdefault(entry["name"].removeprefix("GREEN_LLM_").lower(), entry.get("value", ""))
     assert set(given) == set(Settings.model_fields) - FIXED - OF_DIRECTORIES
-    own = {"namespace", "metrics_address", "decision_log", "record_directory", "audit_directory"}
+    own = {
+        "namespace",
+        "metrics_address",
+        "decision_log",
+        "record_directory",
+        "audit_directory",
+        "history_file",
+        "token_file",
+    }
     for name in set(given) - own:
         default = Settings.model_fields[name].default
         assert type(default)(json.loads(given[name]) if given[name] else "") == default, name

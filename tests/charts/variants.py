@@ -14,12 +14,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "monitored by its Service": {
         "metrics": {
+            "existingTokenSecret": "token",
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
             "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
             "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Green-LLM"}},
         },
     },
-    "monitored by its pods": {"metrics": {"podMonitor": {"enabled": True, "interval": "15s"}, "service": {"enabled": False}}},
+    "monitored by its pods": {"metrics": {"existingTokenSecret": "token", "podMonitor": {"enabled": True, "interval": "15s"}, "service": {"enabled": False}}},
     "recording": {
         "signals": {
             "hosts": ["prometheus.monitoring.svc:9090"], "existingSecrets": ["electricity-maps"],
