@@ -301,6 +301,10 @@ class EmbeddedRun:
         log_decision(outcome)
         return outcome
 
+    async def slo_moved(self, request: PolicyRequest, now: datetime) -> bool:
+        """Whether a site has come to break its limits, or to keep them."""
+        return await self._planning.slo_moved(request, now)
+
     def write_status(self, reading: Reading, outcomes: list[Outcome], now: datetime) -> None:
         """Write the status of every resource beside its file."""
         try:

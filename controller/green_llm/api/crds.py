@@ -71,6 +71,7 @@ LIST_KEYS = {
     ("PerformanceSpec", "resourceSecondsPerThousandTokens"): ["name"],
     ("DemandSpec", "classes"): ["name"], ("DemandSpec", "areas"): ["name"], ("AreaDemand", "demand"): ["class"],
     ("RouteSpec", "rules"): ["class"], ("SourceSpec", "params"): ["name"], ("PrometheusSpec", "queries"): ["measure"],
+    ("SloSpec", "profiles"): ["profile"],
 }  # fmt: skip
 """Lists of named things: the API server refuses a name that is there twice. All other lists are atomic."""
 _KNOWN_CLASSES = "self.areas.all(a, a.demand.all(d, self.classes.exists(c, c.name == d.class)))"
@@ -147,9 +148,15 @@ RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
          "secretRef, baseUrl, pollPeriodSeconds: are for live services; remove them"),
         ("has(self.prometheus) == (self.provider == 'Prometheus')",
          "prometheus: give it with provider Prometheus, and with no other"),
+        ("!has(self.pollPeriodSeconds) || self.pollPeriodSeconds >= 10 || self.provider == 'Prometheus'",
+         "pollPeriodSeconds: this service may be asked every 10 s at the most; take 10 or more"),
         ("self.provider != 'Prometheus' || has(self.baseUrl)", "baseUrl: Prometheus needs it"),
         (f"!(self.provider in {_KEYED}) || has(self.secretRef)",
          "secretRef: this service needs a key; name the Secret that holds it"),
+    ),
+    "SloSpec": (
+        ("!has(self.maxErrorPercent) || double(self.maxErrorPercent) <= 100.0",
+         "maxErrorPercent: must be at most 100; write per cent"),
     ),
     "PrometheusSpec": (
         ("has(self.template) != (has(self.queries) && size(self.queries) > 0)",

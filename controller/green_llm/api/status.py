@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from green_llm.api import slo_status
 from green_llm.api.v1alpha1.policy import OBJECTIVES
 from green_llm.domain.amounts import Amounts, total
 from green_llm.domain.plan import Termination
@@ -42,7 +43,11 @@ def policy_status(outcome: Outcome, previous: Mapping[str, Any] | None = None) -
     if verdict[1] == "PlanExpired":
         reason = "PlanExpired"
     status["conditions"] = conditions(
-        [("Ready", *verdict), ("Degraded", "True" if degraded else "False", reason, message)],
+        [
+            ("Ready", *verdict),
+            ("Degraded", "True" if degraded else "False", reason, message),
+            *slo_status.condition(outcome),
+        ],
         outcome.policy.generation,
         outcome.now,
         previous,
@@ -79,6 +84,8 @@ def policy_status(outcome: Outcome, previous: Mapping[str, Any] | None = None) -
             "usedLiters": decimal(outcome.water.used_liters),
             "remainingLiters": decimal(outcome.water.remaining_liters),
         }
+    if outcome.judged:
+        status["slo"] = slo_status.entries(outcome)
     status["perHour"] = per_hour(total(outcome.in_force.values()), outcome.policy)
     status["savings"] = _savings(outcome)
     return status

@@ -10,6 +10,7 @@ Schema = dict[str, Any]
 MOST_WEIGHTS = 512
 MOST_SIGNALS = 32
 MOST_ROUTES = 256
+MOST_GUARDED = 1024
 
 
 def text(description: str) -> Schema:
@@ -97,7 +98,9 @@ STATUS: dict[Kind, Schema] = {
             site=text("Site."),
             plannedBasisPoints=integer("Share by the plan, 1/10000."),
             weight=integer("Weight in force; only once the route was read."),
-            heldBy=text("What keeps the weight from the plan's: Ramp, Deadband, MinWriteInterval, Shadow, and so on."),
+            heldBy=text(
+                "What keeps it from the plan's: Ramp, Deadband, MinWriteInterval, Rollback, Shadow, and so on."
+            ),
         ),
         omittedWeights=integer(
             "How many more there are; all are in the ConfigMap green-llm-weights-POLICY of the operator's namespace."
@@ -146,6 +149,17 @@ STATUS: dict[Kind, Schema] = {
             periodStartTime=moment("Start of the period."),
             usedLiters=text("Used in the period."),
             remainingLiters=text("Left of the budget; may be negative."),
+        ),
+        slo=many(
+            "How sites keep the SLO, by hardware profile.",
+            MOST_GUARDED,
+            site=text("Site."),
+            profile=text("Hardware profile."),
+            verdict=text("Kept, Broken, Settling (its load has just moved), Idle (without load) or Unknown."),
+            message=text("What is broken, not known, or not guarded."),
+            capTokensPerSecond=integer("Most that it may carry, tokens/s; absent: as much as the plan likes."),
+            broke=text("What broke at which load, and so led to the cap."),
+            untilTime=moment("The cap is not raised before."),
         ),
         perHour=_PER_HOUR,
         savings=fields(

@@ -131,7 +131,11 @@ async def _forever(embedded: EmbeddedRun, interval: float | None, poll_seconds: 
         if embedded.changed():
             reading, due = await embedded.read(), {}
             _warn(reading)
-        ready = [request for name, request in reading.requests.items() if due.get(name, now) <= now]
+        ready = [
+            request
+            for name, request in reading.requests.items()
+            if due.get(name, now) <= now or await embedded.slo_moved(request, now)
+        ]
         outcomes = []
         for request in ready:
             outcomes.append(await embedded.reconcile(request, now))

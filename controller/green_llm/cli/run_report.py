@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from green_llm.api import slo_status
 from green_llm.domain.amounts import Amounts, SiteAmounts, total
 from green_llm.domain.request import Problem
 from green_llm.services.outcome import Outcome, WeightRow
@@ -75,6 +76,7 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
         "diagnosis": [entry.message for entry in outcome.result.diagnosis] if outcome.result else [],
         "signal_problems": [problem.message for problem in outcome.book.problems],
         "held_sites": dict(outcome.held_sites),
+        "slo": slo_status.entries(outcome),
         "skipped": [
             {"object": str(p.key), "field": p.field, "reason": p.reason, "message": p.message} for p in skipped
         ],
@@ -133,6 +135,9 @@ def print_outcome(outcome: Outcome) -> None:
     messages = [entry.message for entry in outcome.result.diagnosis] if outcome.result else []
     for message in [*messages, *(entry.message for entry in outcome.broken_in_force)]:
         console.print(f"[red]✗[/] {message}", highlight=False, soft_wrap=True)
+    for _, state, _, message in slo_status.condition(outcome):
+        if state != "True":
+            console.print(f"[yellow]![/] SLO: {message}", highlight=False, soft_wrap=True)
     for problem in outcome.book.problems:
         console.print(f"[yellow]![/] {problem.message}", highlight=False, soft_wrap=True)
 

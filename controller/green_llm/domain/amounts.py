@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 
+from green_llm.domain.slo import Guards
+
 
 @dataclass(frozen=True, kw_only=True)
 class Amounts:
@@ -115,3 +117,7 @@ class Ledger:
     """Since when a site without signals keeps its share, by site."""
     last_write: Mapping[str, datetime] = field(default_factory=dict)
     """When the weights of a rule were written last, by ``route/rule`` as ``services.weighing`` names it."""
+    before: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Shares by site before a rule's last shift, while it has yet to prove itself; with an SLO only."""
+    guards: Guards = field(default_factory=dict)
+    """What the SLO guard knows, by (site, profile)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -23,6 +23,8 @@ class Hold(StrEnum):
     MIN_WRITE_INTERVAL = "MinWriteInterval"
     SITE_MAXIMUM = "SiteMaximum"
     ALL_SITES_EXCLUDED = "AllSitesExcluded"
+    ROLLBACK = "Rollback"
+    """A site carries more than the SLO guard lets it: taken off at once."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def limit(
     must_be_zero: frozenset[str],
     now: datetime,
     last_write: datetime | None,
+    relief: Mapping[str, float] | None = None,
 ) -> Decision:
     """Move from the shares in force towards the plan's as the guardrails allow.
 
@@ -53,6 +56,7 @@ def limit(
         must_be_zero: sites that may have no traffic (forbidden, unhealthy, draining).
         now: the time of this decision.
         last_write: when the weights were written last.
+        relief: shares to take at once, whatever else the guardrails say.
     """
     target = _without(wanted, must_be_zero)
     if target is None:
@@ -62,6 +66,9 @@ def limit(
     base = None if current is None else _without(current, must_be_zero)
     if current is None or base is None:
         return Decision(target, held, write=True)
+    relieved = None if relief is None else _without(relief, must_be_zero)
+    if relieved is not None:
+        return Decision(relieved, Hold.ROLLBACK, write=True)
     emergency = any(current.get(site, 0.0) > SMALL for site in must_be_zero)
     blocked = _blocked(base, target, guardrails, now, last_write)
     if blocked is not None:
@@ -82,9 +89,43 @@ def _blocked(
     largest = max(abs(target.get(name, 0.0) - base.get(name, 0.0)) for name in {*base, *target})
     if SMALL < largest < guardrails.deadband:
         return Hold.DEADBAND
-    if last_write is not None and largest > SMALL and (now - last_write).total_seconds() < guardrails.min_write_seconds:
+    if (
+        last_write is not None
+        and largest > SMALL
+        and (now - last_write).total_seconds() < guardrails.between_writes_seconds
+    ):
         return Hold.MIN_WRITE_INTERVAL
     return None
+
+
+def relieve(
+    current: Mapping[str, float],
+    over: Mapping[str, float],
+    capped: Collection[str],
+    planned: Mapping[str, float],
+    before: Mapping[str, float] | None,
+) -> Shares | None:
+    """Shares that take sites back under their caps; None where a rule has nothing to give.
+
+    Args:
+        current: shares in force.
+        over: sites that carry more than their caps, and by which factor they must shrink.
+        capped: all sites with a cap; none of them is given more.
+        planned: the plan's shares, which keep the caps where that can be.
+        before: shares before the last shift: where it is to blame, it is undone.
+    """
+    if before is not None:
+        undoes = any(before.get(site, 0.0) < current.get(site, 0.0) - SMALL for site in over)
+        if undoes and all(before.get(site, 0.0) <= current.get(site, 0.0) + SMALL for site in capped):
+            return dict(before)
+    names = sorted({*current, *planned})
+    most = {site: max(planned.get(site, 0.0), current.get(site, 0.0) * factor) for site, factor in over.items()}
+    kept = {name: min(current.get(name, 0.0), most.get(name, 1.0)) for name in names}
+    room = {name: max(0.0, planned.get(name, 0.0) - kept[name]) for name in names if name not in over}
+    excess = sum(current.values()) - sum(kept.values())
+    if excess <= SMALL or sum(room.values()) <= SMALL:
+        return None
+    return {name: kept[name] + excess * room.get(name, 0.0) / sum(room.values()) for name in names}
 
 
 def _without(shares: Mapping[str, float], excluded: frozenset[str]) -> Shares | None:

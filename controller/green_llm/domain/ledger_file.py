@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from green_llm.domain.amounts import Amounts, Ledger, Month
+from green_llm.domain.slo import SiteGuard
 from green_llm.errors import StoreError
 
 FORMAT = "green-llm-ledger/1"
@@ -16,7 +17,9 @@ TOTALS = ("in_force", "nearest", "static")
 
 def dump(ledger: Ledger) -> str:
     """The ledger as text that ``load`` reads back unchanged."""
-    document = {"format": FORMAT, **asdict(ledger)}
+    document = {"format": FORMAT, **asdict(replace(ledger, guards={}))}
+    guards = sorted(ledger.guards.items())
+    document["guards"] = [{"site": site, "profile": profile, **asdict(guard)} for (site, profile), guard in guards]
     for name in TOTALS:
         document[name] = {site: _short(amounts) for site, amounts in document[name].items()}
     for month in document["months"].values():
@@ -54,6 +57,7 @@ def _ledger(document: dict[str, Any]) -> Ledger:
     values["months"] = {name: _month(month) for name, month in values.get("months", {}).items()}
     for name in ("held_since", "last_write"):
         values[name] = {key: _moment(text) for key, text in values.get(name, {}).items()}
+    values["guards"] = {(entry.pop("site"), entry.pop("profile")): _guard(entry) for entry in values.get("guards", [])}
     return Ledger(**values)
 
 
@@ -69,6 +73,12 @@ def _amounts(document: dict[str, Any]) -> dict[str, Amounts]:
 def _short(amounts: dict[str, float]) -> dict[str, float]:
     """What is not zero: a ledger has to fit into a ConfigMap."""
     return {name: value for name, value in amounts.items() if value}
+
+
+def _guard(entry: dict[str, Any]) -> SiteGuard:
+    for name in ("since", "until", "broke_at"):
+        entry[name] = None if entry[name] is None else _moment(entry[name])
+    return SiteGuard(**entry)
 
 
 def _moment(text: str) -> datetime:

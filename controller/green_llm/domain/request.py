@@ -30,6 +30,28 @@ class WaterBudget:
 
 
 @dataclass(frozen=True)
+class SourceRef:
+    """A source and what to ask it for."""
+
+    source: str
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slo:
+    """What sites must keep after a shift; delay limits are those of the classes."""
+
+    sources: Mapping[str, SourceRef]
+    """Who measures, by hardware profile; the parameter ``site`` is the site's name where it is not given."""
+    window_seconds: float = 120.0
+    """A load must prove itself for so long; at least twice the queries' own windows."""
+    backoff_seconds: float = 900.0
+    """How long the first cap is kept; doubles with each break."""
+    max_error: float = 0.01
+    """Largest share of queries that may fail, 0 … 1."""
+
+
+@dataclass(frozen=True)
 class Guardrails:
     """How far and how often weights may move."""
 
@@ -42,6 +64,12 @@ class Guardrails:
     min_write_seconds: float = 0.0
     hold_seconds: float = 3600.0
     """How long a site without signals keeps its share before it leaves by the ramp."""
+    slo: Slo | None = None
+
+    @property
+    def between_writes_seconds(self) -> float:
+        """Shortest time between ordinary writes: with an SLO each shift is judged before the next."""
+        return max(self.min_write_seconds, 0.0 if self.slo is None else self.slo.window_seconds)
 
 
 @dataclass(frozen=True)
@@ -99,14 +127,6 @@ class Policy:
     def takes_inventory(self) -> bool:
         """Whether emissions may be shown as amounts; marginal ones mean something only as differences."""
         return self.accounting.signal == "Average"
-
-
-@dataclass(frozen=True)
-class SourceRef:
-    """A demand signal: a source and what to ask it for."""
-
-    source: str
-    params: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,10 @@ class SignalKind(StrEnum):
         return units[self]
 
 
+RECENT_POLL_SECONDS = 15.0
+"""How often measures are asked at the least of which only the last minutes are of use."""
+
+
 class Measure(StrEnum):
     """What is measured of our own traffic; the value is its name in a SignalSource."""
 
@@ -45,6 +49,15 @@ class Measure(StrEnum):
     THROUGHPUT = "tokens"
     MEAN_DELAY = "meanDelay"
     """Of a query: at the gateway from its rule on, at a site's servers from arrival to the last token."""
+    P95_DELAY = "p95Delay"
+    """Of the queries a site has answered lately: what the SLO guard looks at."""
+    ERROR_RATIO = "errorRatio"
+    """Queries that a site answered with an error or not at all, of all it was sent."""
+
+    @property
+    def recent(self) -> bool:
+        """Whether only the last minutes are of use: kept no longer, and in small steps."""
+        return self in (Measure.P95_DELAY, Measure.ERROR_RATIO)
 
     def unit(self, currency: str) -> str:
         """The unit in which values of this measure are kept."""
@@ -56,6 +69,8 @@ class Measure(StrEnum):
             Measure.OUTPUT_TOKENS: "tokens",
             Measure.THROUGHPUT: "tokens/s",
             Measure.MEAN_DELAY: "s",
+            Measure.P95_DELAY: "s",
+            Measure.ERROR_RATIO: "1",
         }
         return units[self]
 
@@ -193,6 +208,8 @@ class SignalQuery:
     """For what depends on where a site's installation stands."""
     basis: str | None = None
     """What the chain says a price is; recorded beside it."""
+    step_seconds: int | None = None
+    """Time between two values, where a source can be asked for it."""
 
 
 @dataclass

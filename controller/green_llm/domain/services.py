@@ -130,6 +130,7 @@ _ISTIO = 'istio_{}{{reporter="source",source_workload="$gateway",request_host="$
 _VLLM = "sum(rate(vllm:{}_total{{{}}}[$window]))"
 _MODEL = 'model_name="$model",site="$site"'
 _FINISHED = _VLLM.format("request_success", _MODEL)
+_BUCKETS = f"sum by (le) (rate(vllm:e2e_request_latency_seconds_bucket{{{_MODEL}}}[$window]))"
 _TOKENS = {name: _VLLM.format(f"{name}_tokens", _MODEL) for name in ("prompt", "generation")}
 _LATENCY = {
     part: f"sum(rate(vllm:e2e_request_latency_seconds_{part}{{{_MODEL}}}[$window]))" for part in ("sum", "count")
@@ -158,6 +159,7 @@ TEMPLATES = {
             Measure.OUTPUT_TOKENS: f"{_TOKENS['generation']} / {_FINISHED}",
             Measure.MEAN_DELAY: f"{_LATENCY['sum']} / {_LATENCY['count']}",
             Measure.THROUGHPUT: f"{_TOKENS['prompt']} + {_TOKENS['generation']}",
+            Measure.P95_DELAY: f"histogram_quantile(0.95, {_BUCKETS})",
         },
         {"model": "[A-Za-z0-9_./:-]{1,128}", "site": OBJECT_NAME},
     ),

@@ -14,6 +14,8 @@ from green_llm.kube.client import MERGE_PATCH, ApiError, Body, Cluster
 from green_llm.kube.kinds import EVENTS, OWN
 from green_llm.kube.mirror import Mirror, kind_of
 
+ANNOUNCED = {"Ready": (), "WithinSLO": ("Settling",)}
+"""Conditions whose changes are events, save for reasons of passing interest."""
 QUIET = ("lastTransitionTime", "intervalStartTime", "issuedTime", "lastSuccessTime", "lastError")
 """Times alone are no reason to write, nor is an error of the same reason in other words."""
 
@@ -60,10 +62,16 @@ class KubeStatuses:
         return True
 
     async def _announce(self, body: Body, before: Mapping[str, Any], after: Mapping[str, Any], now: datetime) -> None:
-        """An event where Ready has changed."""
-        old, new = _ready(before), _ready(after)
-        if new is None or (old is not None and old["status"] == new["status"] and old["reason"] == new["reason"]):
-            return
+        """An event where Ready or WithinSLO has changed; of the latter also where it says something else."""
+        for kind, quiet in ANNOUNCED.items():
+            old, new = _condition(before, kind), _condition(after, kind)
+            if new is None or new["reason"] in quiet:
+                continue
+            told = ("status", "reason", *(("message",) if new["reason"] == "SiteCapped" else ()))
+            if old is None or any(old[name] != new[name] for name in told):
+                await self._event(body, new, now)
+
+    async def _event(self, body: Body, new: Mapping[str, Any], now: datetime) -> None:
         metadata = body["metadata"]
         namespace = metadata.get("namespace") or "default"
         moment = now.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -110,5 +118,5 @@ def _essence(value: Any) -> Any:
     return value
 
 
-def _ready(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return next((entry for entry in status.get("conditions") or [] if entry["type"] == "Ready"), None)
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
+    return next((entry for entry in status.get("conditions") or [] if entry["type"] == kind), None)

@@ -7,6 +7,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from green_llm.domain.slo import Verdict
 from green_llm.services.outcome import Outcome
 
 logger = logging.getLogger("green_llm.decisions")
@@ -44,6 +45,7 @@ def decision(outcome: Outcome) -> dict[str, Any]:
         "routes_written": sorted({str(row.route) for row in changed}),
         "held_by": held,
         "held_sites": dict(outcome.held_sites),
+        "slo_broken": {"/".join(key): j.message for key, j in outcome.judged.items() if j.verdict is Verdict.BROKEN},
         "binding": sorted({binding.limit.value for binding in result.binding}) if result else [],
         "broken": [entry.message for entry in result.diagnosis][:SHOWN] if result else [],
         "broken_in_force": [entry.message for entry in outcome.broken_in_force][:SHOWN],

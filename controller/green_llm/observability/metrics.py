@@ -135,4 +135,5 @@ class Recorder(Collector):
         yield from plan_families.plans(outcomes)
         yield from plan_families.demands(outcomes)
         yield from plan_families.ledgers(outcomes)
+        yield from plan_families.slo(outcomes)
         yield from families.sources(dict(self.sources()))

@@ -8,6 +8,7 @@ from datetime import datetime
 from prometheus_client.core import Metric
 
 from green_llm.domain.plan import Objective
+from green_llm.domain.slo import Verdict
 from green_llm.observability.families import Outcomes, add, counter, gauge
 from green_llm.services.outcome import Outcome
 
@@ -106,3 +107,31 @@ def ledgers(outcomes: Outcomes) -> Iterator[Metric]:
             add(start, name, outcome.water.period_start.timestamp())
             add(end, name, outcome.water.period_end.timestamp())
     yield from (budget, used, cap, start, end, uncharged)
+
+
+_VERDICTS = tuple(verdict.value for verdict in Verdict)
+
+
+def slo(outcomes: Outcomes) -> Iterator[Metric]:
+    """How sites keep the SLO, and what the guard has done."""
+    labels = ["policy", "site", "profile"]
+    verdict = gauge("slo_verdict", "1 for what measurements say of the site now", [*labels, "verdict"])
+    delay = gauge("slo_delay_seconds", "p95 delay that the guard judges by", labels)
+    errors = gauge("slo_error_ratio", "Share of failed queries that the guard judges by", labels)
+    capped = gauge("slo_site_capped", "1 where a site may not carry what the plan likes", labels)
+    cap = gauge("slo_cap_tokens_per_second", "Most that a capped site may carry", labels)
+    load = gauge("slo_load_tokens_per_second", "What a site carries by the weights in force", labels)
+    rollbacks = counter("slo_rollbacks", "How often a site's load was taken back", labels)
+    for outcome in outcomes:
+        guards = outcome.ledger.guards if outcome.ledger is not None else {}
+        for key, judged in sorted(outcome.judged.items()):
+            name, guard = [outcome.policy.name, *key], guards[key]
+            for entry in _VERDICTS:
+                add(verdict, [*name, entry], float(judged.verdict.value == entry))
+            add(delay, name, judged.p95_delay_s)
+            add(errors, name, judged.error_ratio)
+            add(capped, name, float(guard.cap is not None))
+            add(cap, name, guard.cap)
+            add(load, name, guard.load)
+            add(rollbacks, name, guard.rollbacks)
+    yield from (verdict, delay, errors, capped, cap, load, rollbacks)

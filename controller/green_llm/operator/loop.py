@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
 from green_llm.bootstrap import ClusterParts
@@ -35,6 +35,8 @@ class Loop:
     def __init__(self, parts: ClusterParts) -> None:
         self._parts = parts
         self._due: dict[str, float] = {}
+        self._requests: Mapping[str, PolicyRequest] = {}
+        """As last admitted."""
         self._failures: dict[str, int] = {}
         self._again: set[str] = set()
         """Policies for which something has changed since their running interval began."""
@@ -107,12 +109,21 @@ class Loop:
             self._parts.recorder.turn()
             dirty = mirror.changed.is_set()
             mirror.changed.clear()
+            dirty = await self._slo_moved() or dirty
             if dirty or self._soonest() <= self._beat:
                 await self._pass(dirty=dirty)
             wait = min(max(self._soonest() - time.monotonic(), DEBOUNCE_SECONDS), LONGEST_WAIT_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(mirror.changed.wait(), wait)
                 await asyncio.sleep(DEBOUNCE_SECONDS)
+
+    async def _slo_moved(self) -> bool:
+        """Whether a site of a policy that is ours has come to break its limits, or to keep them."""
+        now, parts = datetime.now(UTC), self._parts
+        held = [
+            request for name, request in self._requests.items() if parts.lease(name).held and not self._running(name)
+        ]
+        return any([await parts.planning.slo_moved(request, now) for request in held])
 
     def _soonest(self) -> float:
         """When the next policy is due whose last interval has ended."""
@@ -147,6 +158,7 @@ class Loop:
     def _start(self, admission: Admission, *, dirty: bool) -> None:
         """Start a plan for every policy that is due or has changed, each in a task of its own."""
         now = time.monotonic()
+        self._requests = admission.requests
         self._due = {name: due for name, due in self._due.items() if name in admission.requests}
         for name, request in admission.requests.items():
             if self._running(name):

@@ -37,6 +37,8 @@ class Layout:
     """Triples whose delay limit could be exceeded."""
     capacity_rows: tuple[tuple[int, int, int], ...]
     """(resource, site, slot) whose capacity could be exceeded."""
+    resources: int
+    """How many resources the rows count among."""
     group_rows: tuple[tuple[int, int], ...]
     """(column, column) of two triples with one common share at the same site."""
     water_row: bool
@@ -67,6 +69,7 @@ class Layout:
             all(np.array_equal(getattr(self, name), getattr(other, name)) for name in same)
             and (self.group_rows, self.water_row) == (other.group_rows, other.water_row)
             and bool(np.isin(other.delay_rows, self.delay_rows).all())
+            and self.resources == other.resources
             and set(self.capacity_rows) >= set(other.capacity_rows)
         )
 
@@ -95,6 +98,7 @@ def layout(instance: Instance, *, room: float = 1.0) -> Layout:
         # A weighted mean cannot exceed the largest.
         delay_rows=np.nonzero(~fixed & (slowest * room > limits))[0],
         capacity_rows=tuple(_capacity_rows(instance, serving, room)),
+        resources=len(instance.resources),
         group_rows=_group_rows(instance, areas, classes, slots, column_triple, column_site),
         water_row=instance.water_cap is not None,
     )

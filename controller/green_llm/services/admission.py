@@ -20,7 +20,7 @@ from green_llm.domain.request import (
     Source,
 )
 from green_llm.domain.routes import BackendKey, Route, RouteKey
-from green_llm.domain.series import SignalKind
+from green_llm.domain.series import RECENT_POLL_SECONDS, SignalKind
 from green_llm.domain.topology import Site, WaterBasis
 from green_llm.services.pairing import Ground, ManagedRoute, PairRequest, Pairs, RuleKey
 
@@ -93,7 +93,7 @@ def admit(
                 admitted.admit(demand, refused, (before or {}).get(demand.key))
         for last in _unparsed(policy, resources, before or {}):
             admitted.admit(*last)
-        skipped = (*site_problems, *admitted.problems)
+        skipped = (*_slo_problems(policy, resources.sources), *site_problems, *admitted.problems)
         problems += (problem for problem in skipped if problem not in resources.problems)
         requests[policy.name] = PolicyRequest(
             policy=policy,
@@ -174,6 +174,27 @@ def _site_problems(
                     "create it or correct the name",
                     "SourceNotFound",
                 )
+
+
+def _slo_problems(policy: Policy, sources: Mapping[str, Source]) -> Iterator[Problem]:
+    """Profiles whose SLO nobody can measure: they are not guarded, and the rest goes on."""
+    slo = policy.guardrails.slo
+    for profile, reference in () if slo is None else sorted(slo.sources.items()):
+        key, where = ObjectKey(Kind.POLICY, "", policy.name), f"spec.guardrails.slo.profiles[{profile}].source"
+        source = sources.get(reference.source)
+        if source is None:
+            known = ", ".join(sorted(sources)) or "none"
+            message = f'there is no SignalSource "{reference.source}" (known: {known}); create it or correct the name'
+            yield Problem(key, where, message, "SourceNotFound")
+        elif not isinstance(source.settings, LiveSettings) or not any(m.recent for m in source.settings.queries):
+            message = f"SignalSource {source.name} measures neither p95Delay nor errorRatio; give it such PromQL"
+            yield Problem(key, where, message, "NothingMeasured")
+        elif slo is not None and slo.window_seconds < 4 * min(source.settings.poll_seconds, RECENT_POLL_SECONDS):
+            asked = min(source.settings.poll_seconds, RECENT_POLL_SECONDS)
+            message = (
+                f"is less than four times the {asked:g} s at which SignalSource {source.name} is asked; make it longer"
+            )
+            yield Problem(key, "spec.guardrails.slo.windowSeconds", message, "WindowTooShort")
 
 
 def _water_problems(site: Site, kind: SignalKind, index: int, source: str) -> Iterator[Problem]:

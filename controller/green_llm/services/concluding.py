@@ -89,6 +89,7 @@ def outcome_of(
         arrivals={pair_name(entry.pair): entry.arrivals for entry in traffic},
         measured=interval.measured,
         comparison=comparison(ground, in_force, wanted, request.sites, interval.measured),
+        judged=interval.guarding.judged,
         ledger=interval.ledger,
         water=interval.water,
         seconds=seconds,

@@ -17,6 +17,7 @@ from green_llm.services.accounting import water_account
 from green_llm.services.admission import PolicyRequest
 from green_llm.services.assemble import Assembled, Traffic
 from green_llm.services.availability import Availability, held_share, held_water_liters
+from green_llm.services.guarding import Guarding
 from green_llm.services.outcome import WaterAccount
 from green_llm.services.pairing import PairRequest
 from green_llm.services.weighing import SiteShares
@@ -43,6 +44,7 @@ class Interval:
     sites: Availability
     measured: Mapping[MeasureKey, float]
     water: WaterAccount | None
+    guarding: Guarding
 
 
 @dataclass(frozen=True, kw_only=True)

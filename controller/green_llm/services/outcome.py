@@ -13,6 +13,7 @@ from green_llm.domain.plan import Diagnosis, Result
 from green_llm.domain.request import Kind, Policy, Problem
 from green_llm.domain.routes import RouteKey, Verified
 from green_llm.domain.series import MeasureKey, SignalBook, SignalKind, SlotValue
+from green_llm.domain.slo import GuardKey, Judgement
 from green_llm.domain.time import Slots
 
 INTERVALS_VALID = 3
@@ -123,6 +124,8 @@ class Outcome:
     measured: Mapping[MeasureKey, float] = field(default_factory=dict)
     """What servers say of the past hour."""
     comparison: Comparison = field(default_factory=Comparison)
+    judged: Mapping[GuardKey, Judgement] = field(default_factory=dict)
+    """What the SLO guard says of each site and profile; what follows from it is in the ledger."""
     ledger: Ledger | None = None
     audit_error: str | None = None
     """Why the audit could not be written; its rows are kept for the next time."""

@@ -13,6 +13,7 @@ from green_llm.domain.audit import AuditBatch
 from green_llm.domain.plan import Plan, Termination
 from green_llm.domain.request import Kind, ObjectKey, Problem
 from green_llm.domain.routes import RouteKey
+from green_llm.domain.slo import Verdict
 from green_llm.domain.time import Slots, floor_to_slot, slots_from
 from green_llm.errors import NoPlanError, SignalError, StoreError
 from green_llm.optimizer import Session, optimize
@@ -27,6 +28,7 @@ from green_llm.services.availability import (
     remaining_traffic,
 )
 from green_llm.services.concluding import outcome_of
+from green_llm.services.guarding import Guarding, guarding, guards_after, judgements, shares_before
 from green_llm.services.interval import Interval, PairName, Planned, RoutesRead, pair_name, water_cap
 from green_llm.services.outcome import Outcome
 from green_llm.services.pairing import PairRequest, RuleKey
@@ -72,6 +74,7 @@ class Planning:
         self._signals, self._demand, self._routes, self._ledgers = signals, demand, routes, ledgers
         self._time_limit_s = time_limit_s
         self._memory: dict[str, Memory] = {}
+        self._guarding: dict[str, Guarding] = {}
 
     async def reconcile(self, request: PolicyRequest, routes: RoutesRead, now: datetime) -> Outcome:
         """Bring the weights of one policy's rules towards the optimum for ``now``.
@@ -87,13 +90,14 @@ class Planning:
         planned = await self._plan(interval)
         clock.lap("solve")
         shares = planned.shares(interval.traffic)
-        weighed = _weigh(interval, shares, routes)
+        weighed = _weigh(interval, planned, shares, routes)
         after, failed = await self._write(weighed, routes)
         clock.lap("write")
         written = {e.binding.key for e in weighed if e.write and e.binding.route not in failed}
-        ledger = replace(interval.ledger, last_write=_last_write(interval.ledger, weighed, written, now))
+        ledger = _kept(interval, weighed, after, written)
         audit_error = await self._keep(interval.audit)
         await self._ledgers.save(request.policy.name, ledger)
+        self._guarding[request.policy.name] = replace(interval.guarding, guards=ledger.guards)
         outcome = outcome_of(
             replace(interval, ledger=ledger), planned, shares, weighed, after, failed, written, unknown, clock.laps
         )
@@ -127,6 +131,18 @@ class Planning:
                     )
         return (await self._write(list(found.values()), routes))[1]
 
+    async def slo_moved(self, request: PolicyRequest, now: datetime) -> bool:
+        """Whether a site has come to break its limits, or to keep them, since the last interval: then plan at once."""
+        guarded = self._guarding.get(request.policy.name)
+        if guarded is None or not guarded.judged:
+            return False
+        judged = await judgements(self._signals, request, guarded.guards, now)
+        return any(
+            entry.verdict in (Verdict.BROKEN, Verdict.KEPT) and entry.verdict is not guarded.judged[key].verdict
+            for key, entry in judged.items()
+            if key in guarded.judged
+        )
+
     async def _prepare(
         self, request: PolicyRequest, routes: RoutesRead, now: datetime
     ) -> tuple[Interval, list[Problem]]:
@@ -143,7 +159,8 @@ class Planning:
         charged = valuing.charged(request, ledger, traffic, book, past, now)
         ledger = charged.ledger
         sites = availability(request.sites, book, past, ledger, now, policy.guardrails.hold_seconds)
-        ledger = replace(ledger, held_since=held_since(ledger, sites, now))
+        guarded = await guarding(self._signals, request, ledger, traffic, past, policy.slot_seconds, now)
+        ledger = replace(ledger, held_since=held_since(ledger, sites, now), guards=guarded.guards)
         interval = Interval(
             request=request,
             now=now,
@@ -156,6 +173,7 @@ class Planning:
             sites=sites,
             measured=measured,
             water=None if policy.water is None else water_account(ledger, policy.water, slots),
+            guarding=guarded,
         )
         return interval, unknown
 
@@ -218,7 +236,8 @@ class Planning:
             )
         window = (interval.past, interval.past + sites.slots)
         cap = water_cap(interval, sites, sites.slots)
-        assembled = assemble(policy.name, sites.usable, rest, interval.book, window, water_cap=cap)
+        usable = interval.guarding.capped(sites.usable)
+        assembled = assemble(policy.name, usable, rest, interval.book, window, water_cap=cap)
         try:
             result = await asyncio.to_thread(
                 optimize,
@@ -270,20 +289,35 @@ def _unknown_demand(pair: PairRequest, message: str) -> Problem:
     return Problem(key, f"spec.areas[{pair.area.name}].demand", message, "DemandUnknown")
 
 
-def _weigh(interval: Interval, shares: Mapping[PairName, SiteShares], routes: RoutesRead) -> list[Weighed]:
-    """Every steered rule once, in the plan's shares of the first pair that uses it."""
+def _weigh(
+    interval: Interval, planned: Planned, shares: Mapping[PairName, SiteShares], routes: RoutesRead
+) -> list[Weighed]:
+    """Every steered rule once, in the plan's shares of the first pair that uses it; without one, as the guard asks."""
     found: dict[RuleKey, Weighed] = {}
     for entry in interval.traffic:
-        planned = shares.get(pair_name(entry.pair))
-        if entry.fixed or planned is None:
+        wanted, relief = shares.get(pair_name(entry.pair)), interval.guarding.relief(entry.pair.query_class.profile)
+        if relief is not None and not entry.fixed:
+            held = frozenset(relief.over) & planned.sites.holding.keys()
+            wanted = relief.refuge(entry.current, relief.over) if wanted is None else relief.refuge(wanted, held)
+        if entry.fixed or wanted is None:
             continue
         for binding in entry.pair.bindings:
             if binding.key in found:
                 continue
             last = interval.ledger.last_write.get(rule_id(binding))
-            route = routes[binding.route]
-            found[binding.key] = weigh(interval.request.policy, entry.pair, binding, route, planned, interval.now, last)
+            route, policy = routes[binding.route], interval.request.policy
+            found[binding.key] = weigh(policy, entry.pair, binding, route, wanted, interval.now, last, relief)
     return list(found.values())
+
+
+def _kept(interval: Interval, weighed: list[Weighed], after: RoutesRead, written: set[RuleKey]) -> Ledger:
+    """The ledger with what the next interval must know of this one's writes."""
+    ledger, policy, now = interval.ledger, interval.request.policy, interval.now
+    last_write, slo = _last_write(ledger, weighed, written, now), policy.guardrails.slo
+    shares = [pair_shares(entry.pair, after) for entry in interval.traffic]
+    guards = guards_after(interval.guarding, slo, interval.traffic, shares, interval.past, policy.slot_seconds, now)
+    before = shares_before(slo, ledger, weighed, written, last_write, now)
+    return replace(ledger, last_write=last_write, before=before, guards=guards)
 
 
 def _last_write(ledger: Ledger, weighed: list[Weighed], written: set[RuleKey], now: datetime) -> Mapping[str, datetime]:

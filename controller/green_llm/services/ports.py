@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from green_llm.domain.amounts import Ledger
 from green_llm.domain.arrivals import Arrivals
 from green_llm.domain.audit import AuditBatch
-from green_llm.domain.request import DemandEntry, Policy, Source
+from green_llm.domain.request import DemandEntry, Policy, Source, SourceRef
 from green_llm.domain.routes import Route, RouteKey, RouteWrite
-from green_llm.domain.series import MeasureKey, Series, SignalBook, SignalQuery
+from green_llm.domain.series import Measure, MeasureKey, Point, Series, SignalBook, SignalQuery
 from green_llm.domain.time import Slots
 from green_llm.domain.topology import Area, Site
 
@@ -44,6 +44,12 @@ class SignalCollector(Protocol):
         self, sites: Collection[Site], sources: Mapping[str, Source], now: datetime
     ) -> Mapping[MeasureKey, float]:
         """What servers have measured over the past hour, where a site says who asks them; what is not known is left out."""
+        ...
+
+    async def recent(
+        self, site: Site, reference: SourceRef, sources: Mapping[str, Source], now: datetime
+    ) -> Mapping[Measure, Sequence[Point] | str]:
+        """What a source says of a site's last minutes, by measure; or in words why it says nothing."""
         ...
 
 

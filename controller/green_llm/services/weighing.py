@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from green_llm.domain.guardrails import Decision, Hold, limit
+from green_llm.domain.guardrails import Decision, Hold, limit, relieve
 from green_llm.domain.request import Mode, Policy
 from green_llm.domain.routes import BackendKey, Route, RouteKey, RouteWrite
 from green_llm.domain.weights import shares_of, spread, to_weights
@@ -29,6 +29,31 @@ class Weighed:
     weights: Mapping[BackendKey, int]
     """The same by back-end."""
     write: bool
+    current: SiteShares | None = None
+    """Shares that the decision moved on from."""
+
+
+@dataclass(frozen=True)
+class Relief:
+    """What the SLO guard wants of rules that carry one hardware profile."""
+
+    over: Mapping[str, float]
+    """Sites that carry more than their caps, and by which factor they must shrink."""
+    capped: frozenset[str]
+    before: Mapping[str, Mapping[str, float]]
+    """Shares before the last shift, by rule."""
+
+    def of(self, rule: str, current: SiteShares, planned: SiteShares) -> SiteShares | None:
+        """What a rule is to be at once; None where nothing is wanted of it."""
+        if not any(current.get(site, 0.0) > 0.0 for site in self.over):
+            return None
+        return relieve(current, self.over, self.capped, planned, self.before.get(rule))
+
+    def refuge(self, shares: Mapping[str, float] | None, gone: Collection[str]) -> SiteShares | None:
+        """Shares among the sites that are not ``gone``, for where there is no plan; None where there is no such site."""
+        kept = {site: share for site, share in (shares or {}).items() if site not in gone}
+        total = sum(kept.values())
+        return {site: share / total for site, share in kept.items()} if total > 0 else None
 
 
 def rule_id(binding: RuleBinding) -> str:
@@ -90,12 +115,14 @@ def weigh(
     planned: SiteShares,
     now: datetime,
     last_write: datetime | None,
+    relief: Relief | None = None,
 ) -> Weighed:
     """Decide the weights of one steered rule. Shadow decides too, but writes nothing."""
     current = ours(binding, route)
     must_be_zero = frozenset(binding.backends) - pair.sites
     wanted = {site: planned.get(site, 0.0) for site in binding.backends}
-    decision = limit(current, wanted, policy.guardrails, must_be_zero, now, last_write)
+    relieved = None if relief is None or current is None else relief.of(rule_id(binding), current, wanted)
+    decision = limit(current, wanted, policy.guardrails, must_be_zero, now, last_write, relieved)
     rule = route.rule(binding.rule)
     if rule.written is not None and rule.written != rule.weights:
         decision = replace(decision, write=True)  # somebody has overwritten ours: neither dead-band nor interval counts
@@ -109,7 +136,7 @@ def weigh(
         for key, weight in spread(site_weights.get(site, 0), keys, present).items()
     }
     write = decision.write and any(present[key] != weight for key, weight in weights.items())
-    return Weighed(pair, binding, planned, decision, site_weights, weights, write)
+    return Weighed(pair, binding, planned, decision, site_weights, weights, write, current)
 
 
 def writes(weighed: list[Weighed], routes: Mapping[RouteKey, Route]) -> list[RouteWrite]:

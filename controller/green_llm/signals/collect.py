@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -30,7 +30,7 @@ from green_llm.domain.time import Slots
 from green_llm.domain.topology import Site
 from green_llm.errors import GreenLLMError, SignalError
 from green_llm.services.ports import SignalProvider
-from green_llm.signals.live import LiveHub
+from green_llm.signals.live import RECENT, LiveHub
 from green_llm.signals.providers.csv import ReadText
 from green_llm.signals.recordings import Recordings
 from green_llm.signals.registry import provider_of
@@ -227,7 +227,7 @@ class Collector:
                 source = None if reference is None else sources.get(reference.source)
                 if reference is None or source is None or not isinstance(source.settings, LiveSettings):
                     continue
-                for measure in sorted(set(source.settings.queries) - {Measure.DEMAND}):
+                for measure in sorted(m for m in source.settings.queries if m is not Measure.DEMAND and not m.recent):
                     start, unit = now - MEASURED_OVER, measure.unit("")
                     query = SignalQuery(measure, reference.params, start, now, now, unit, site.time_zone)
                     try:
@@ -237,6 +237,30 @@ class Collector:
                     mean = mean_over(points)
                     if mean is not None:
                         found[site.name, profile, measure] = mean
+        return found
+
+    async def recent(
+        self, site: Site, reference: SourceRef, sources: Mapping[str, Source], now: datetime
+    ) -> Mapping[Measure, Sequence[Point] | str]:
+        """What a source says of a site's last minutes, by measure; or in words why it says nothing."""
+        source = sources.get(reference.source)
+        if source is None:
+            return {Measure.P95_DELAY: f'there is no SignalSource "{reference.source}"'}
+        queries = source.settings.queries if isinstance(source.settings, LiveSettings) else {}
+        measures = sorted(measure for measure in queries if measure.recent)
+        if not measures:
+            return {Measure.P95_DELAY: f"SignalSource {source.name} measures neither p95Delay nor errorRatio"}
+        own = {"site": site.name} if "site" in source.params else {}
+        asked = SourceRef(source.name, {**own, **reference.params})
+        found: dict[Measure, Sequence[Point] | str] = {}
+        for measure in measures:
+            query = SignalQuery(
+                measure, asked.params, now - RECENT, now, now, measure.unit(""), site.time_zone
+            )  # fmt: skip
+            try:
+                found[measure] = (await self.series(source, asked, query)).points
+            except SignalError as error:
+                found[measure] = f"{measure.value}: {error}"
         return found
 
     def _provider(self, source: Source) -> SignalProvider:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from green_llm.domain.request import LiveSettings, Source
 from green_llm.domain.series import (
+    RECENT_POLL_SECONDS,
     Measure,
     Place,
     Point,
@@ -45,6 +46,8 @@ CONFIGURATION_RETRY_SECONDS = 3600.0
 """A wrong key may be set right at the provider's: asked again now and then, without a storm."""
 SECRET_LOOK_SECONDS = 30.0
 """How often the Secret is looked at meanwhile: a new key is tried at once."""
+RECENT = timedelta(minutes=15)
+"""How long measures are kept of which only the last minutes are of use."""
 UNUSED_SECONDS = 3600.0
 TOKEN_SECONDS = 1500.0
 """Tokens of logins are good for half an hour."""
@@ -158,7 +161,7 @@ class LiveHub:
             return
         failures = 0
         while True:
-            wait = settings.poll_seconds
+            wait = min(settings.poll_seconds, RECENT_POLL_SECONDS) if _recent(query) else settings.poll_seconds
             if self._enabled():
                 try:
                     await self._ask(source, settings, query, cache)
@@ -211,6 +214,7 @@ class LiveHub:
         feed = self._feeds[settings.service]
         secret = cache.secret = await self._secret(source, settings)
         back = timedelta(days=settings.history_days) if settings.history_days else BACK
+        kept = RECENT if _recent(query) else max(KEPT, back)
         known = max((p.end for p in cache.points.values() if p.quality is Quality.MEASURED), default=None)
         window = replace(query, start=hour - back, end=hour + AHEAD)
         ask = _ask(source, settings, window, now, secret, known)
@@ -228,10 +232,11 @@ class LiveHub:
         cache.compare(found.points, now)
         health.forecast_errors = self._forecast_errors(source.name)
         cache.points |= {point.start: point for point in found.points}
-        cache.points = {start: point for start, point in cache.points.items() if point.end > now - max(KEPT, back)}
+        cache.points = {start: point for start, point in cache.points.items() if point.end > now - kept}
         cache.error = None if cache.points else FetchError(Reason.ANSWER, "has no value for the coming hours yet")
         moved = {s: p.value for s, p in cache.points.items()} != {s: p.value for s, p in before.items()}
-        if moved or recovered:
+        # Whoever needs recent measures looks at them all the time: they are no reason to plan anew.
+        if recovered or (moved and not _recent(query)):
             self._changed()
 
     async def past(self, source: Source, query: SignalQuery) -> Found | None:
@@ -254,7 +259,7 @@ class LiveHub:
         self, source: Source, query: SignalQuery, found: Found, before: Mapping[datetime, Point], now: datetime
     ) -> None:
         """Keep what is new: another value, or the same issued an hour later."""
-        if self._recordings is None:
+        if self._recordings is None or _recent(query):
             return
         accounting = source.accounting if query.kind is SignalKind.CARBON_INTENSITY else None
         basis = "/".join(vars(accounting).values()) if accounting is not None else query.basis or ""
@@ -335,6 +340,10 @@ class LiveProvider:
         return await self._hub.fetch(self._source, query)
 
 
+def _recent(query: SignalQuery) -> bool:
+    return isinstance(query.kind, Measure) and query.kind.recent
+
+
 def _ask(
     source: Source,
     settings: LiveSettings,
@@ -353,6 +362,6 @@ def _ask(
         place=query.place,
         secret=secret,
         query=settings.queries.get(query.kind, "") if isinstance(query.kind, Measure) else "",
-        step_seconds=settings.step_seconds,
         known_until=known_until,
+        step_seconds=query.step_seconds or (None if _recent(query) else settings.step_seconds),
     )

@@ -17,6 +17,7 @@ from green_llm.api.v1alpha1.common import (
     Name,
     Percent,
     PositiveText,
+    SourceParams,
     TimeZone,
 )
 from green_llm.domain.plan import Objective, Order, Tolerance
@@ -27,6 +28,8 @@ from green_llm.domain.request import (
     Guardrails,
     Mode,
     Policy,
+    Slo,
+    SourceRef,
     WaterBudget,
 )
 from green_llm.domain.topology import Area, NetworkLink
@@ -121,6 +124,51 @@ class Limits(Model):
     )
 
 
+class SloProfile(SourceParams):
+    """Who measures how the sites of one hardware profile do."""
+
+    profile: Name = Field(description="Name of the hardware profile, as sites describe it.")
+
+
+class SloSpec(Model):
+    """What sites must keep. One that breaks it after a shift is taken back to where it was, and capped for a while.
+
+    Delay limits are those of the demands' classes: the strictest of a profile is compared with its p95.
+    """
+
+    profiles: Annotated[tuple[SloProfile, ...], Field(min_length=1, max_length=16)] = Field(
+        description="Prometheus sources that measure p95Delay, errorRatio or both, by profile."
+    )
+    window_seconds: Annotated[int, Field(ge=10, le=1800)] = Field(
+        120,
+        description="How long a shift must prove itself before the next, s; at least twice the queries' own windows and "
+        "four times the period at which their source is asked.",
+    )
+    backoff_seconds: Annotated[int, Field(ge=10, le=86400)] = Field(
+        900, description="How long the first cap of a site is kept, s; doubles each time, up to a day."
+    )
+    max_error_percent: PositiveText = Field("1", description="Most queries that may fail, per cent.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [entry.profile for entry in self.profiles]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f'profiles: "{twice[0]}" is there more than once; name it once')
+        if float(self.max_error_percent) > 100:
+            raise ValueError(f"maxErrorPercent: {self.max_error_percent} is more than 100; write per cent")
+        return self
+
+    def to_domain(self) -> Slo:
+        """As the domain's."""
+        return Slo(
+            sources={entry.profile: SourceRef(entry.source, dict(entry.params)) for entry in self.profiles},
+            window_seconds=float(self.window_seconds),
+            backoff_seconds=float(self.backoff_seconds),
+            max_error=fraction(float(self.max_error_percent)),
+        )
+
+
 class GuardrailsSpec(Model):
     """How far and how often weights may move."""
 
@@ -135,6 +183,7 @@ class GuardrailsSpec(Model):
     hold_seconds: Annotated[int, Field(ge=0, le=604800)] = Field(
         3600, description="How long a site without signals keeps its share, s."
     )
+    slo: SloSpec | None = Field(None, description="What sites must keep after a shift; not guarded where left out.")
 
 
 class PolicySpec(Model):
@@ -212,6 +261,7 @@ class PolicySpec(Model):
                 deadband=fraction(rails.deadband_percent),
                 min_write_seconds=rails.min_write_seconds,
                 hold_seconds=rails.hold_seconds,
+                slo=rails.slo.to_domain() if rails.slo is not None else None,
             ),
         )
 

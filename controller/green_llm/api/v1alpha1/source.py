@@ -130,11 +130,11 @@ class PrometheusQuery(Model):
 
     measure: Annotated[str, Field(pattern=f"^({'|'.join(Measure)})$")] = Field(
         description="demand (queries/s that arrive), finishedQueries (queries/s), tokens (tokens/s), inputTokensPerQuery, "
-        "outputTokensPerQuery, meanDelay (s)."
+        "outputTokensPerQuery, meanDelay (s), p95Delay (s), errorRatio (0 to 1)."
     )
     query: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
         description="PromQL with one series as its result. $name is a parameter, ${name:regex} one inside a pattern, "
-        "$window the time between two values, $namespace that of the demand which asks."
+        "$window the time between two values (60s for p95Delay and errorRatio), $namespace that of the demand which asks."
     )
 
 
@@ -201,8 +201,8 @@ class SourceSpec(Model):
     base_url: Annotated[str, Field(max_length=253, pattern=r"^https?://[A-Za-z0-9.:_/-]+$")] | None = Field(
         None, description="Another address of a live service; its host must be one that the operator's settings allow."
     )
-    poll_period_seconds: Annotated[int, Field(ge=10, le=86_400)] | None = Field(
-        None, description="How often a live service is asked, s; left out, what suits it."
+    poll_period_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = Field(
+        None, description="How often a live service is asked, s; left out, what suits it. Below 10 for Prometheus only."
     )
     timeout_seconds: Annotated[int, Field(ge=1, le=300)] = Field(10, description="How long a live service may take, s.")
     static: StaticSpec | None = Field(None, description="Settings of Static.")
@@ -268,6 +268,8 @@ class SourceSpec(Model):
             faults.append(f"secretRef: {service.name} takes none; remove it")
         if self.params and (self.prometheus is None or self.prometheus.template is not None):
             faults.append(f"params: those of {service.name} are known; remove it")
+        if self.prometheus is None and self.poll_period_seconds is not None and self.poll_period_seconds < 10:
+            faults.append(f"pollPeriodSeconds: {service.name} may be asked every 10 s at the most; take 10 or more")
         if not service.base_url and self.base_url is None:
             faults.append(f"baseUrl: {service.name} needs it")
         basis = None if self.carbon_basis is None else to_accounting(self.carbon_basis)

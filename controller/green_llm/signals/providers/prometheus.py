@@ -19,6 +19,8 @@ STEP_SECONDS = 900
 """Small enough for slots of a quarter of an hour."""
 MOST_STEPS = 10_000
 """Of one answer; Prometheus gives 11,000 points at most."""
+RECENT_STEP_SECONDS, RECENT_WINDOW_SECONDS, RECENT = 5, 60, timedelta(minutes=15)
+"""Of measures of which only the last minutes are of use."""
 AGAIN = timedelta(hours=1)
 """Values that young are asked for again: scrapes come late."""
 PARAMETER = re.compile(r"\$(?:\{(\w+):regex\}|(\w+))")
@@ -30,7 +32,8 @@ def requests(ask: Ask) -> list[Request]:
     """The history up to the last full step."""
     step = step_seconds(ask)
     since = ask.start if ask.known_until is None else max(ask.start, ask.known_until - AGAIN)
-    first, last = int(since.timestamp() // step), int(ask.now.timestamp() // step)
+    since = max(since, ask.now - RECENT) if _recent(ask) else since
+    first, last = int(since.timestamp() // step), int(min(ask.now, ask.end).timestamp() // step)
     headers = {"Authorization": f"Bearer {ask.secret}"} if ask.secret else {}
     common = {"query": filled(ask), "step": str(step)}
     return [
@@ -44,9 +47,13 @@ def requests(ask: Ask) -> list[Request]:
     ]
 
 
+def _recent(ask: Ask) -> bool:
+    return isinstance(ask.kind, Measure) and ask.kind.recent
+
+
 def step_seconds(ask: Ask) -> int:
     """Time between two values, s."""
-    return ask.step_seconds or STEP_SECONDS
+    return ask.step_seconds or (RECENT_STEP_SECONDS if _recent(ask) else STEP_SECONDS)
 
 
 def filled(ask: Ask) -> str:
@@ -55,7 +62,8 @@ def filled(ask: Ask) -> str:
     Raises:
         SignalError: it names a parameter that is not given.
     """
-    values = {**ask.params, "window": f"{step_seconds(ask)}s"}
+    window = RECENT_WINDOW_SECONDS if _recent(ask) else step_seconds(ask)
+    values = {**ask.params, "window": f"{window}s"}
 
     def text(match: re.Match[str]) -> str:
         name = match[1] or match[2]

@@ -1,0 +1,113 @@
+"""The SLO guard alone: sites that degrade above thresholds drawn at random, on a simulated clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from green_llm.domain.guardrails import limit, relieve
+from green_llm.domain.request import Guardrails, Slo
+from green_llm.domain.series import Measure, Point, Quality
+from green_llm.domain.slo import OVER, SiteGuard, SloLimits, judge, observed, step
+from green_llm.domain.weights import to_weights
+
+NOW = datetime(2026, 10, 20, 12, tzinfo=UTC)
+WINDOW_S, BACKOFF_S, PERIOD_S, HOURS = 120.0, 600.0, 60.0, 16
+LIMITS = SloLimits(p95_delay_s=2.0, error_ratio=0.01)
+
+
+@dataclass
+class Site:
+    """Serves well up to its threshold; above, it is slow or refuses what is too much."""
+
+    threshold: float
+    refuses: bool
+    history: list[tuple[datetime, float]] = field(default_factory=list)
+
+    def points(self, now: datetime) -> dict[Measure, list[Point]]:
+        """What a Prometheus would say every 30 s of the last window."""
+        found: dict[Measure, list[Point]] = {Measure.P95_DELAY: [], Measure.ERROR_RATIO: []}
+        recent = self.history[-4:]
+        for n in range(int(WINDOW_S / 30), -1, -1):
+            end = now - timedelta(seconds=30 * n)
+            load = next((load for begun, load in reversed(recent) if begun < end), 0.0)
+            if load <= 0:
+                continue
+            over = max(0.0, 1.0 - self.threshold / load)
+            for measure, value in (
+                (Measure.P95_DELAY, 1.0 if self.refuses or not over else 5.0),
+                (Measure.ERROR_RATIO, over if self.refuses else 0.0),
+            ):
+                found[measure].append(Point(end - timedelta(seconds=30), end, value, Quality.MEASURED, end))
+        return found
+
+
+def fill(caps: Mapping[str, float | None], arriving: float) -> dict[str, float]:
+    """The cheapest shares that keep the caps; where that cannot be, in their proportion: what the plan does."""
+    found, rest = dict.fromkeys(caps, 0.0), arriving
+    for name, cap in caps.items():
+        found[name] = rest if cap is None else min(rest, cap)
+        rest -= found[name]
+    total = sum(found.values())
+    return {name: load / total for name, load in found.items()} if total > 0 else dict.fromkeys(caps, 1 / len(caps))
+
+
+def run(
+    sites: dict[str, Site], max_shift: float, wave: float = 0.0, hours: int = HOURS
+) -> tuple[dict[str, SiteGuard], list[dict[str, float]]]:
+    """Guards and loads of every minute; ``sites`` cheapest first, traffic begins at the last."""
+    slo = Slo(sources={}, window_seconds=WINDOW_S, backoff_seconds=BACKOFF_S)
+    rails = Guardrails(max_shift=max_shift, slo=slo)
+    shares = {name: float(name == list(sites)[-1]) for name in sites}
+    guards: dict[str, SiteGuard] = {}
+    before: dict[str, float] | None = None
+    last_write, loads = None, []
+    for minute in range(hours * 60):
+        now = NOW + timedelta(minutes=minute)
+        arriving = 1000.0 * (1.0 + wave * math.sin(minute / 1440 * 2 * math.pi))
+        seen = {n: observed(guards.get(n), shares[n] * arriving, now, WINDOW_S) for n in sites}
+        judged = {n: judge(sites[n].points(now), LIMITS, seen[n], WINDOW_S, now) for n in sites}
+        guards = {n: step(seen[n], judged[n], BACKOFF_S, now) for n in sites}
+        caps = {n: guards[n].cap for n in sites}
+        over = {n: c / guards[n].load for n, c in caps.items() if c is not None and guards[n].load > c * OVER}
+        wanted = fill(caps, arriving)
+        if last_write is not None and (now - last_write).total_seconds() > 2 * WINDOW_S:
+            before = None
+        relief = relieve(shares, over, [n for n, c in caps.items() if c is not None], wanted, before) if over else None
+        decision = limit(shares, wanted, rails, frozenset(), now, last_write, relief)
+        weights = to_weights(decision.shares, 1000)
+        new = {n: weights[n] / 1000 for n in sites}
+        if decision.write and new != shares:
+            before, shares, last_write = (None if relief is not None else shares), new, now
+        guards = {n: observed(g, shares[n] * arriving, now, WINDOW_S) for n, g in guards.items()}
+        for n, site in sites.items():
+            site.history.append((now, shares[n] * arriving))
+        loads.append({n: shares[n] * arriving for n in sites})
+    return guards, loads
+
+
+thresholds = st.floats(20.0, 1500.0)
+
+
+@settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(
+    st.lists(st.tuples(thresholds, st.booleans()), min_size=2, max_size=5),
+    st.sampled_from([0.1, 0.25, 1.0]),
+)
+def test_guarded_sites_settle_within_their_limits(drawn: list[tuple[float, bool]], max_shift: float) -> None:
+    sites = {f"s{n}": Site(*entry) for n, entry in enumerate(drawn)} | {"last": Site(5000.0, refuses=False)}
+    guards, loads = run(sites, max_shift)
+    tries = 3 + math.log2(HOURS * 3600 / BACKOFF_S)
+    for name, site in sites.items():
+        above = [minute[name] > 1.011 * site.threshold for minute in loads]
+        assert guards[name].rollbacks <= tries, f"{name} is tried ever more seldom"
+        assert sum(above) <= 4 * guards[name].rollbacks + 4, f"{name} is left within minutes"
+        later = above[len(above) // 2 :]
+        assert sum(later) <= 12, f"{name} keeps its limit but for a try"
+    assert sum(loads[-1].values()) == pytest.approx(1000.0)
