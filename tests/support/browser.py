@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
     driver = webdriver.Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
     try:
         driver.set_page_load_timeout(60)
+        driver.set_script_timeout(60)
         yield driver
     finally:
         driver.quit()
@@ -65,3 +67,18 @@ def requested(driver: webdriver.Chrome) -> set[str]:
     """Addresses that were asked for since the last look."""
     events: list[dict[str, Any]] = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     return {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+
+
+def inaccessible(driver: webdriver.Chrome) -> list[tuple[str, Any]]:
+    """What axe finds against WCAG and good practice: the rule, and where it is broken.
+
+    Raises:
+        AssertionError: axe found nothing to check.
+    """
+    found = find_spec("axe_core_python")
+    assert found is not None
+    assert found.submodule_search_locations
+    driver.execute_script((Path(found.submodule_search_locations[0]) / "axe.min.js").read_text(encoding="utf-8"))
+    report = driver.execute_async_script("axe.run().then(arguments[0])")
+    assert report["passes"]
+    return [(v["id"], [(node["target"], node["failureSummary"]) for node in v["nodes"]]) for v in report["violations"]]

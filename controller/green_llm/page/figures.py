@@ -1,6 +1,6 @@
 """Plotly figures of documents, as plain JSON; colours and fonts are the page's. Pure.
 
-Plotly reads markup in texts, so every name is escaped here as it is in HTML.
+Plotly reads markup in texts, so every name is escaped here.
 """
 
 from __future__ import annotations
@@ -165,6 +165,11 @@ def _summary(title: str, rows: Sequence[tuple[str, Row]], unit: str, *, share: b
     return text
 
 
+def _shown(name: str) -> str:
+    """A name as Plotly shows it letter for letter; it knows no entity for quotes, and has no use for one."""
+    return escape(name, quote=False)
+
+
 def _time(moment: datetime) -> str:
     """UTC, as Plotly reads times."""
     return f"{moment:%Y-%m-%d %H:%M:%S}"
@@ -188,7 +193,7 @@ def _lines(
         {
             "type": "scatter",
             "mode": mode,
-            "name": escape(name),
+            "name": _shown(name),
             "x": times,
             "y": values,
             "line": {"shape": shape, "width": 2, "dash": DASHES[place % len(DASHES)]},
@@ -199,7 +204,7 @@ def _lines(
 
 
 def _bars(times: Sequence[str], rows: Sequence[tuple[str, Row]]) -> dict[str, Any]:
-    traces = [{"type": "bar", "name": escape(name), "x": times, "y": values} for name, values in rows]
+    traces = [{"type": "bar", "name": _shown(name), "x": times, "y": values} for name, values in rows]
     layout = _layout(barmode="stack", bargap=0.05)
     layout["yaxis"] |= {"tickformat": ".0%", "range": [0, 1]}
     return {"data": traces, "layout": layout}
@@ -211,7 +216,7 @@ def _areas(times: Sequence[str], rows: Sequence[tuple[str, Row]]) -> dict[str, A
             "type": "scatter",
             "mode": "lines",
             "stackgroup": "all",
-            "name": escape(name),
+            "name": _shown(name),
             "x": times,
             "y": values,
             "line": {"width": 1},
@@ -228,7 +233,7 @@ def _heat(times: Sequence[str], rows: Sequence[tuple[str, Row]], *, share: bool 
     trace = {
         "type": "heatmap",
         "x": times,
-        "y": [escape(name) for name, _ in rows],
+        "y": [_shown(name) for name, _ in rows],
         "z": [values for _, values in rows],
         "colorbar": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "thickness": 10, "nticks": 5}
         | ({"tickformat": ".0%"} if share else {}),
