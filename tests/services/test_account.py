@@ -10,15 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 
+from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain import ledger_file
 from green_llm.domain.amounts import OTHER_CLASSES, Amounts, Ledger, total
 from green_llm.domain.audit import AMOUNTS, IN_FORCE, NEAREST, STATIC, Rows
-from green_llm.domain.request import CarbonAccounting, DemandArea, DemandEntry, Mode, Resources, RouteTarget
+from green_llm.domain.request import (
+    CarbonAccounting,
+    DemandArea,
+    DemandEntry,
+    LiveSettings,
+    Mode,
+    Resources,
+    RouteTarget,
+    Source,
+    SourceRef,
+)
 from green_llm.domain.routes import Route, RouteRule
-from green_llm.domain.series import SignalKind, SignalRef
+from green_llm.domain.series import Measure, Point, Quality, Series, SignalKind, SignalQuery, SignalRef
 from green_llm.domain.time import Slots
-from green_llm.domain.topology import QueryClass, Renewable, RenewableType
-from green_llm.errors import StoreError
+from green_llm.domain.topology import QueryClass, Renewable, RenewableType, Selector
+from green_llm.errors import SignalError, StoreError
 from green_llm.services.accounting import MOST_CLASSES, SlotCharges, charge, open_ledger
 from green_llm.store.audit_files import AuditFiles
 from support.planner import Planner, fleet
@@ -238,3 +249,42 @@ def test_an_older_ledger_is_read() -> None:
     ledger = ledger_file.load(older, "test")
     assert ledger.in_force["near"].queries == 7
     assert ledger.months == {}
+
+
+async def test_measured_shares_count_where_a_gateway_has_counted(tmp_path: Path) -> None:
+    # The gateway has sent 900 queries an hour to the near site and 100 to the cheap one; the weights say otherwise.
+    counts = {"": 1000.0, "llm-near": 900.0, "llm-cheap": 100.0}
+
+    async def count(source: Source, _reference: SourceRef, query: SignalQuery) -> Series:
+        backend_name = query.params.get("backend", "")
+        if backend_name not in counts:
+            raise SignalError("nothing is counted")
+        point = Point(query.start, query.end, counts[backend_name], Quality.MEASURED, query.end)
+        return Series(query.kind, source.name, query.unit, (point,))
+
+    queries = {Measure.DEMAND: "d", Measure.SERVED: "s"}
+    gateway = Source(
+        name="gateway",
+        settings=LiveSettings("Prometheus", "http://prometheus", 60.0, queries=queries),
+        allowed_namespaces=Selector(),
+    )
+    entry = DemandEntry("chat", source=SourceRef("gateway", {}))
+    area = DemandArea("iowa", (entry,), (RouteTarget(ROUTE, {"chat": "chat"}),))
+    resources = replace(fleet(), demands={"inference/assistant": a_demand(areas=(area,))})
+    resources = replace(resources, sources={**resources.sources, "gateway": gateway})
+    files = AuditFiles(tmp_path)
+    planner = Planner(audit=files)
+    planner.demand = MeasuredDemand(count)
+    planner.restart()
+    await planner.plan(resources)
+    assert planner.weights == {"llm-near": 0, "llm-cheap": 1000}
+    ledger = (await planner.plan(resources, NOW + HOUR)).ledger
+    assert {site: round(amounts.queries) for site, amounts in ledger.in_force.items()} == {"near": 900, "cheap": 100}
+    assert total(ledger.in_force.values()).measured_kwh == pytest.approx(1.0)
+    assert total(ledger.nearest.values()).measured_kwh == 0.0
+    assert sums(files.read("default", *EVER), IN_FORCE).measured_kwh == pytest.approx(1.0)
+    # Without a count, the weights in force: all at the cheap site.
+    del counts["llm-cheap"]
+    after = (await planner.plan(resources, NOW + 2 * HOUR)).ledger
+    assert after.in_force["cheap"].queries == pytest.approx(1100)
+    assert total(after.in_force.values()).measured_kwh == pytest.approx(1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +21,7 @@ from green_llm.signals.http import HttpClient
 from green_llm.signals.live import LiveHub
 from green_llm.signals.registry import FEEDS
 from support.prometheus_server import SCRAPE, arriving_per_s, prometheus_server
-from support.resources import a_fleet, a_site
+from support.resources import a_fleet, a_site, backend
 
 pytestmark = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="prometheus is not installed (Debian: prometheus)"
@@ -135,5 +135,33 @@ async def test_a_query_that_gives_nothing_or_too_much(prometheus: str, query: st
     try:
         with pytest.raises(SignalError, match=words):
             await demand.collect(entry, AREA, "inference", {"gateway": gateway}, Slots(now, 3600, 2), now)
+    finally:
+        await hub.close()
+
+
+async def test_where_queries_went_is_what_the_gateway_counts(prometheus: str) -> None:
+    hub = LiveHub(HttpClient({prometheus}), FEEDS, no_secret, first_wait_seconds=10.0)
+    gateway = source(prometheus, "Istio", servedQueries=TEMPLATES["Istio"].queries[Measure.SERVED])
+    gateway = replace(gateway, settings=replace(gateway.settings, step_seconds=300))
+    demand = MeasuredDemand(Collector(no_file, hub).series)
+    params = {"gateway": "shared", "host": "iowa.example.com"}
+    entry = DemandEntry("chat", source=SourceRef("gateway", params))
+    backends = {site: [backend(site)] for site in ("near", "cheap", "gone")}
+    now = datetime.now(UTC)
+
+    async def served(since: datetime, **in_force: float) -> Mapping[str, float] | None:
+        return await demand.served(entry, "inference", backends, in_force, {"gateway": gateway}, since, now)
+
+    try:
+        # Of 4 queries a second 3 went to the near site, whatever the weights say.
+        found = await served(now - timedelta(hours=1), near=0.5, cheap=0.5)
+        assert found == pytest.approx({"near": 0.75, "cheap": 0.25, "gone": 0.0}, rel=0.01)
+        # A site that has weight and of which nothing is counted: unknown, not nothing.
+        assert await served(now - timedelta(hours=1), near=0.5, cheap=0.4, gone=0.1) is None
+        # No step has passed since then.
+        assert await served(now - timedelta(seconds=1), near=0.5, cheap=0.5) is None
+        assert await served(now, near=0.5, cheap=0.5) is None
+        gateway = source(prometheus, "EnvoyGateway")
+        assert await served(now - timedelta(hours=1), near=0.5, cheap=0.5) is None
     finally:
         await hub.close()

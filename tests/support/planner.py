@@ -14,7 +14,7 @@ from green_llm.errors import StoreError
 from green_llm.services.admission import admit, wanted_routes
 from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
-from green_llm.services.ports import AuditStore
+from green_llm.services.ports import AuditStore, DemandCollector
 from green_llm.signals.collect import Collector
 from support.resources import NOW, ROUTE, MemoryRoutes, a_demand, a_fleet, a_policy, a_route, a_site
 
@@ -27,6 +27,8 @@ class Planner:
         self.ledgers = MemoryLedgers()
         self.files = files or {}
         self.audit = audit
+        self.demand: DemandCollector | None = None
+        """In place of what the sources say."""
         self.restart()
 
     def restart(self) -> None:
@@ -36,9 +38,8 @@ class Planner:
             return str(hash(self.files[name])), self.files[name]
 
         collector = Collector(read_text)
-        self.planning = Planning(
-            collector, MeasuredDemand(collector.series), self.routes, self.ledgers, audit=self.audit
-        )
+        demand = self.demand or MeasuredDemand(collector.series)
+        self.planning = Planning(collector, demand, self.routes, self.ledgers, audit=self.audit)
 
     async def plan(self, resources: Resources, now: datetime = NOW, policy: str = "default") -> Outcome:
         routes = await self.routes.read(wanted_routes(resources))

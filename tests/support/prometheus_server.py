@@ -30,6 +30,10 @@ def exposition(now: float) -> str:
         'envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/other/iowa/rule/0"}': lambda _: 50.0,
         'envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/inference/iowa/rule/01"}': lambda _: 50.0,
         'istio_requests_total{reporter="source",source_workload="gw",request_host="iowa.example.com",destination_service_name="a"}': arriving_per_s,
+        **{
+            f'istio_requests_total{{reporter="source",source_workload="shared",request_host="iowa.example.com",destination_service_name="llm-{site}",destination_service_namespace="inference"}}': lambda _, rate=rate: rate
+            for site, rate in (("near", 3.0), ("cheap", 1.0))
+        },
         'istio_requests_total{reporter="destination",source_workload="gw",request_host="iowa.example.com"}': lambda _: 50.0,
         'vllm:request_success_total{model_name="m",site="near",finished_reason="stop"}': lambda _: 0.5,
         'vllm:prompt_tokens_total{model_name="m",site="near"}': lambda _: 40.0,

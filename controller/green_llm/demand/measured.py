@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,8 +11,10 @@ import numpy as np
 
 from green_llm.demand.forecast import Hours, error_ratio, forecast, hourly
 from green_llm.demand.profile import queries_per_slot
+from green_llm.demand.served import FetchSeries, served_shares
 from green_llm.domain.arrivals import Arrivals
 from green_llm.domain.request import DemandEntry, LiveSettings, PersistenceSettings, Source, SourceRef, TariffSettings
+from green_llm.domain.routes import BackendKey
 from green_llm.domain.series import Measure, Series, SignalQuery, mean_over
 from green_llm.domain.time import Slots
 from green_llm.domain.topology import Area
@@ -23,7 +25,6 @@ HOUR = timedelta(hours=1)
 HOUR_SECONDS = 3600
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 """Source, time zone and parameters."""
-FetchSeries = Callable[[Source, SourceRef, SignalQuery], Awaitable[Series]]
 
 
 class MeasuredDemand:
@@ -70,6 +71,19 @@ class MeasuredDemand:
         except SignalError as error:
             raise SignalError(f"{where}: {error}") from error
         return replace(arrivals, mean_delay_s=await self._mean_delay(source, entry.source, query))
+
+    async def served(
+        self,
+        entry: DemandEntry,
+        namespace: str,
+        backends: Mapping[str, Sequence[BackendKey]],
+        in_force: Mapping[str, float],
+        sources: Mapping[str, Source],
+        since: datetime,
+        now: datetime,
+    ) -> Mapping[str, float] | None:
+        """Shares by site as the entry's source has counted them; None where it does not."""
+        return await served_shares(self._fetch, entry, namespace, backends, in_force, sources, since, now)
 
     async def _mean_delay(self, source: Source, reference: SourceRef, demand: SignalQuery) -> float | None:
         """What the source has measured of the past hour, where it measures delays; never planned with."""

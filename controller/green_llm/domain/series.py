@@ -42,6 +42,8 @@ class Measure(StrEnum):
 
     DEMAND = "demand"
     """Queries that arrive, before routing: the one measure that plans may follow."""
+    SERVED = "servedQueries"
+    """Queries that a gateway has sent to one back-end: after routing, so for the account alone."""
     FINISHED = "finishedQueries"
     """Queries that a site has finished: after routing, so a cross-check and never a demand."""
     INPUT_TOKENS = "inputTokensPerQuery"
@@ -64,6 +66,7 @@ class Measure(StrEnum):
         del currency
         units = {
             Measure.DEMAND: "queries/h",
+            Measure.SERVED: "queries/h",
             Measure.FINISHED: "queries/h",
             Measure.INPUT_TOKENS: "tokens",
             Measure.OUTPUT_TOKENS: "tokens",

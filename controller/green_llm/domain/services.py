@@ -127,6 +127,9 @@ _ENVOY = {
     for name in ("total", "retry", "time_sum", "time_count")
 }
 _ISTIO = 'istio_{}{{reporter="source",source_workload="$gateway",request_host="$host"}}[$window]'
+_ISTIO_TO_BACKEND = _ISTIO.format("requests_total").replace(
+    "}", ',destination_service_name="$backend",destination_service_namespace="$backendNamespace"}'
+)
 _VLLM = "sum(rate(vllm:{}_total{{{}}}[$window]))"
 _MODEL = 'model_name="$model",site="$site"'
 _FINISHED = _VLLM.format("request_success", _MODEL)
@@ -147,6 +150,7 @@ TEMPLATES = {
     "Istio": QueryTemplate(
         {
             Measure.DEMAND: f"sum(rate({_ISTIO.format('requests_total')}))",
+            Measure.SERVED: f"sum(rate({_ISTIO_TO_BACKEND}))",
             Measure.MEAN_DELAY: f"sum(rate({_ISTIO.format('request_duration_milliseconds_sum')})) / "
             f"sum(rate({_ISTIO.format('request_duration_milliseconds_count')})) / 1000",
         },

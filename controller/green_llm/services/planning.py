@@ -12,7 +12,7 @@ from green_llm.domain.amounts import Ledger
 from green_llm.domain.audit import AuditBatch
 from green_llm.domain.plan import Plan, Termination
 from green_llm.domain.request import Kind, ObjectKey, Problem
-from green_llm.domain.routes import RouteKey
+from green_llm.domain.routes import BackendKey, RouteKey
 from green_llm.domain.slo import Verdict
 from green_llm.domain.time import Slots, floor_to_slot, slots_from
 from green_llm.errors import NoPlanError, SignalError, StoreError
@@ -156,6 +156,7 @@ class Planning:
             self._signals.measured(request.sites, request.sources, now),
         )
         traffic, unknown = await self._traffic(request, routes, window, now)
+        traffic = [await self._counted(entry, request, ledger.charged_until, now) for entry in traffic]
         charged = valuing.charged(request, ledger, traffic, book, past, now)
         ledger = charged.ledger
         sites = availability(request.sites, book, past, ledger, now, policy.guardrails.hold_seconds)
@@ -196,6 +197,19 @@ class Planning:
                 continue
             traffic.append(Traffic(pair, arrivals, current, static_shares(pair, routes)))
         return traffic, problems
+
+    async def _counted(self, entry: Traffic, request: PolicyRequest, since: datetime, now: datetime) -> Traffic:
+        """The traffic with where it went since then, as far as gateways count it."""
+        pair = entry.pair
+        backends: dict[str, set[BackendKey]] = {}
+        for binding in pair.bindings:
+            for site, keys in binding.backends.items():
+                backends.setdefault(site, set()).update(keys)
+        by_site = {site: sorted(keys) for site, keys in backends.items()}
+        served = await self._demand.served(
+            pair.entry, pair.demand.namespace, by_site, entry.current or {}, request.sources, since, now
+        )
+        return replace(entry, served=served)
 
     async def _plan(self, interval: Interval) -> Planned:
         """The plan for the sites that have signals; expired ones are held on to where the rest is too small."""

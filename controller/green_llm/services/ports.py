@@ -10,7 +10,7 @@ from green_llm.domain.amounts import Ledger
 from green_llm.domain.arrivals import Arrivals
 from green_llm.domain.audit import AuditBatch
 from green_llm.domain.request import DemandEntry, Policy, Source, SourceRef
-from green_llm.domain.routes import Route, RouteKey, RouteWrite
+from green_llm.domain.routes import BackendKey, Route, RouteKey, RouteWrite
 from green_llm.domain.series import Measure, MeasureKey, Point, Series, SignalBook, SignalQuery
 from green_llm.domain.time import Slots
 from green_llm.domain.topology import Area, Site
@@ -69,6 +69,22 @@ class DemandCollector(Protocol):
 
         Raises:
             SignalError: the entry's source has no value for a slot.
+        """
+        ...
+
+    async def served(
+        self,
+        entry: DemandEntry,
+        namespace: str,
+        backends: Mapping[str, Sequence[BackendKey]],
+        in_force: Mapping[str, float],
+        sources: Mapping[str, Source],
+        since: datetime,
+        now: datetime,
+    ) -> Mapping[str, float] | None:
+        """Shares by site of the queries sent to each site's back-ends since then; None where nobody counts them.
+
+        ``in_force`` are the shares by weight: a site without any that is not counted had nothing.
         """
         ...
 

@@ -227,7 +227,8 @@ class Collector:
                 source = None if reference is None else sources.get(reference.source)
                 if reference is None or source is None or not isinstance(source.settings, LiveSettings):
                     continue
-                for measure in sorted(m for m in source.settings.queries if m is not Measure.DEMAND and not m.recent):
+                apart = (Measure.DEMAND, Measure.SERVED)
+                for measure in sorted(m for m in source.settings.queries if m not in apart and not m.recent):
                     start, unit = now - MEASURED_OVER, measure.unit("")
                     query = SignalQuery(measure, reference.params, start, now, now, unit, site.time_zone)
                     try:

@@ -129,12 +129,13 @@ class PrometheusQuery(Model):
     """What a query measures."""
 
     measure: Annotated[str, Field(pattern=f"^({'|'.join(Measure)})$")] = Field(
-        description="demand (queries/s that arrive), finishedQueries (queries/s), tokens (tokens/s), inputTokensPerQuery, "
-        "outputTokensPerQuery, meanDelay (s), p95Delay (s), errorRatio (0 to 1)."
+        description="demand (queries/s that arrive), servedQueries (queries/s sent to $backend), finishedQueries (queries/s), "
+        "tokens (tokens/s), inputTokensPerQuery, outputTokensPerQuery, meanDelay (s), p95Delay (s), errorRatio (0 to 1)."
     )
     query: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
         description="PromQL with one series as its result. $name is a parameter, ${name:regex} one inside a pattern, "
-        "$window the time between two values (60s for p95Delay and errorRatio), $namespace that of the demand which asks."
+        "$window the time between two values (60s for p95Delay and errorRatio), $namespace that of the demand which asks; in "
+        "servedQueries $backend and $backendNamespace name the back-end."
     )
 
 

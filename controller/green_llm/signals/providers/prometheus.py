@@ -24,7 +24,7 @@ RECENT_STEP_SECONDS, RECENT_WINDOW_SECONDS, RECENT = 5, 60, timedelta(minutes=15
 AGAIN = timedelta(hours=1)
 """Values that young are asked for again: scrapes come late."""
 PARAMETER = re.compile(r"\$(?:\{(\w+):regex\}|(\w+))")
-PER_SECOND = (Measure.DEMAND, Measure.FINISHED)
+PER_SECOND = (Measure.DEMAND, Measure.SERVED, Measure.FINISHED)
 """Measures that PromQL counts per second and that are kept per hour."""
 
 
