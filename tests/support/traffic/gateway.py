@@ -102,12 +102,12 @@ class EnvoyGateway:
     def admin(self, seconds: float = 30.0) -> str:
         """Envoy's admin address, as it wrote it down when it started."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end and self._process is not None and self._process.poll() is None:
             for path in self._root.rglob("admin-address.txt"):
                 if text := path.read_text().strip():
                     return text
             time.sleep(0.1)
-        raise RuntimeError(f"Envoy did not start:\n{self.log.read_text()[-3000:]}")
+        raise RuntimeError(f"Envoy Gateway or Envoy did not start:\n{self.log.read_text()[-3000:]}")
 
     def stop(self) -> None:
         """End it, and Envoy with it."""

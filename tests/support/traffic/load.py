@@ -24,6 +24,7 @@ QUERY_SECONDS = 20.0
 LONGEST_SECONDS = 240.0
 MOST = 60_000
 OUTSTANDING = 256
+STARTED_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,23 @@ class Load:
     ) -> None:
         self._output = folder / f"load-{time.monotonic_ns()}.txt"
         self._output.touch()
+        self._read, self._answers = 0, list[Answer]()
         config = {"url": url, "cells": [asdict(cell) for cell in cells], "most": min(most, MOST),
                   "seconds": min(seconds, LONGEST_SECONDS)}  # fmt: skip
         self._process = subprocess.Popen([sys.executable, __file__, json.dumps(config), str(self._output)])
+        end = time.monotonic() + STARTED_SECONDS
+        while not self._output.stat().st_size and self._process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
 
     @property
     def answers(self) -> list[Answer]:
-        lines = self._output.read_text().rpartition("\n")[0].splitlines()
-        return [parse(line) for line in lines]
+        with self._output.open() as lines:
+            lines.seek(self._read)
+            text, _, _ = lines.read().rpartition("\n")
+        if text:
+            self._read += len(text) + 1
+            self._answers += [parse(line) for line in text.splitlines()]
+        return self._answers
 
     def wait(self) -> list[Answer]:
         """Until it has sent all."""
