@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from green_llm.errors import InvalidInputError
 from green_llm.observability.server import application
+from green_llm.page.account import Account
 from green_llm.page.horizon import Horizon
 from green_llm.page.now import Now
 from green_llm.page.past import Past
@@ -22,7 +23,7 @@ from support.planner import outcomes
 from support.resources import a_fleet, a_policy
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "page.md"
-VIEWS = ("/", "/horizon", "/history", "/what-if")
+VIEWS = ("/", "/horizon", "/history", "/account", "/what-if")
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def names_of(kind: Any, seen: set[Any]) -> set[str]:
     return {entry.name for entry in fields(kind)} | {n for hint in hints.values() for n in names_of(hint, seen)}
 
 
-@pytest.mark.parametrize("kind", [Now, Horizon, Past, WhatIf])
+@pytest.mark.parametrize("kind", [Now, Horizon, Past, Account, WhatIf])
 def test_every_field_is_documented(kind: type) -> None:
     section = re.search(
         rf"^## `/api/v1/\S+`: {kind.__name__}$(.*?)(?=^## |\Z)",

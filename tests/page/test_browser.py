@@ -22,7 +22,7 @@ from support.pages import Site, a_site_served
 from support.planner import outcomes
 from support.resources import ROUTE, a_demand, a_fleet, a_policy, a_site, backend
 
-VIEWS = ("/", "/horizon", "/history", "/what-if")
+VIEWS = ("/", "/horizon", "/history", "/account", "/what-if")
 EVIL = '<img src=x onerror="window.taken=1"><script>window.taken=1</script>'
 EVIL_LINK = '<a href="javascript:window.taken=1">x</a>{{7*7}}%{y}'
 WAIT_SECONDS = 60.0
@@ -109,7 +109,7 @@ async def test_names_stay_names(browser: webdriver.Chrome, site: Site) -> None:
     for outcome in await hostile():
         site.record(outcome)
     look(browser, width=1280)
-    shown = {"/": 0, "/horizon": 4, "/history": 6, "/what-if?ask=1": 1}
+    shown = {"/": 0, "/horizon": 4, "/history": 6, "/account": 0, "/what-if?ask=1": 1}
     for view, plots in shown.items():
         browser.get(site.address + view)
         assert draw_all(browser) == plots, view
@@ -178,8 +178,8 @@ async def test_the_keyboard_is_enough(browser: webdriver.Chrome, site: Site) -> 
 
     browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
     order = [browser.execute_script("return document.activeElement.textContent.trim()")]
-    order += [press(Keys.TAB) for _ in range(6)]
-    assert order == ["To the content", "Now", "Horizon", "History", "What if", "Live", "The numbers"]
+    order += [press(Keys.TAB) for _ in range(7)]
+    assert order == ["To the content", "Now", "Horizon", "History", "Account", "What if", "Live", "The numbers"]
     press(Keys.ENTER)
     assert browser.find_element(By.CSS_SELECTOR, "details[open] table").is_displayed()
     live = browser.find_element(By.ID, "live")

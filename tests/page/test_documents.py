@@ -7,10 +7,12 @@ from datetime import timedelta
 
 import pytest
 
+from green_llm.domain.amounts import total
 from green_llm.domain.plan import Binding, LimitKind, Objective, Order, ShadowPrice, Tolerance, Where
 from green_llm.domain.request import CarbonAccounting, Guardrails, Mode
 from green_llm.domain.topology import ResourceCapacity
 from green_llm.page import figures, words
+from green_llm.page.account import account
 from green_llm.page.horizon import horizon
 from green_llm.page.matrix import matrix
 from green_llm.page.now import Rate, now
@@ -140,3 +142,18 @@ async def test_a_water_budget_and_an_order_are_shown() -> None:
     order = Order((Objective.WATER, Objective.COST), (Tolerance(0.03), Tolerance(0.0)))
     (outcome,) = await outcomes(a_fleet(policies={"default": a_policy(water=a_budget(1000.0), order=order)}))
     assert now(outcome, {}).order == ("water", "cost")
+
+
+async def test_the_account_is_the_ledgers_months() -> None:
+    *_, outcome = await outcomes(a_fleet(), steps=3)
+    assert outcome.ledger is not None
+    (month,) = account(outcome).months
+    cost = next(entry for entry in month.sums if entry.name == "cost")
+    # Two hours at 0.05 instead of 0.10 USD; at adoption everything went to the near site.
+    assert (month.month, cost.in_force) == ("2026-10", pytest.approx(total(outcome.ledger.in_force.values()).cost))
+    assert (cost.nearest, cost.static) == (pytest.approx(0.2), pytest.approx(0.2))
+    (entry,) = month.classes
+    assert entry.name == "inference/assistant/chat"
+    assert entry.tokens == pytest.approx(1000.0 * entry.queries)
+    assert entry.per_thousand_tokens["energy"] == pytest.approx(1e-3)
+    assert month.measured_share == 0.0

@@ -27,7 +27,7 @@ async def test_what_was_kept_is_there_after_a_restart(tmp_path: Path) -> None:
     kept = history.read("default", 24).result()
     history.close()
     assert [entry.at for entry in kept] == [o.now.replace(microsecond=0) for o in (first, second, third)]
-    assert kept[-1].in_force == total(third.in_force.values())
+    assert kept[-1].rates["in_force"] == total(third.in_force.values())
     assert kept[-1].queries == pytest.approx({"cheap": 1000.0, "near": 0.0})
     document = past(third.policy, kept, 24, history.trouble)
     cost = document.sums[0]

@@ -21,6 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from green_llm.domain.request import ObjectKey
 from green_llm.errors import InvalidInputError
 from green_llm.page import figures, words
+from green_llm.page.account import account
 from green_llm.page.history import History
 from green_llm.page.horizon import horizon
 from green_llm.page.matrix import matrix
@@ -38,7 +39,13 @@ MOST_RESOURCES = 200
 STATIC = Path(__file__).parent / "static"
 Statuses = Mapping[ObjectKey, Mapping[str, Any]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-VIEWS = (("/", "Now"), ("/horizon", "Horizon"), ("/history", "History"), ("/what-if", "What if"))
+VIEWS = (
+    ("/", "Now"),
+    ("/horizon", "Horizon"),
+    ("/history", "History"),
+    ("/account", "Account"),
+    ("/what-if", "What if"),
+)
 
 
 @dataclass
@@ -57,7 +64,8 @@ class Page:
     def mount(self, app: web.Application) -> None:
         """Add the routes."""
         for path, show in (
-            ("/", self._now), ("/horizon", self._horizon), ("/history", self._history), ("/what-if", self._what_if),
+            ("/", self._now), ("/horizon", self._horizon), ("/history", self._history), ("/account", self._account),
+            ("/what-if", self._what_if),
         ):  # fmt: skip
             app.router.add_get(path, _page(show))
             app.router.add_get(API + ("/now" if path == "/" else path), _json(show))
@@ -77,7 +85,7 @@ class Page:
             }
             for name, outcome in sorted(self.outcomes().items())
         ]
-        views = [f"{API}/now", f"{API}/horizon", f"{API}/history", f"{API}/what-if"]
+        views = [API + ("/now" if path == "/" else path) for path, _ in VIEWS]
         return _answer({"apiVersion": API_VERSION, "kind": "Index", "policies": policies, "views": views})
 
     async def _now(self, request: web.Request) -> Shown:
@@ -108,6 +116,10 @@ class Page:
         return self._shown(
             "history.html", document, outcome, figures=shown, choices=HOURS, lasting=self.history.path is not None
         )
+
+    async def _account(self, request: web.Request) -> Shown:
+        outcome = self._outcome(request)
+        return self._shown("account.html", account(outcome), outcome, at=plain(outcome.now))
 
     async def _what_if(self, request: web.Request) -> Shown:
         outcome, ask = self._outcome(request), request.query.get("ask") == "1"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,18 +27,24 @@ _TABLE = """create table if not exists interval (
     at integer not null, policy text not null, document text not null, primary key (at, policy)) without rowid"""
 
 
+SIDES = ("in_force", "nearest", "static")
+"""The weights in force; every query at its nearest site; the weights found at adoption."""
+Totals = Mapping[str, Amounts]
+"""Amounts by side."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """One interval as it is kept: rates per hour, and totals since the ledger began."""
+    """One interval as it is kept."""
 
     at: datetime
     planned: bool
     """Whether there was a plan that keeps every limit."""
-    in_force: Amounts
-    nearest: Amounts
-    total_in_force: Amounts
-    total_nearest: Amounts
-    queries: dict[str, float]
+    rates: Totals
+    """Per hour."""
+    totals: Totals
+    """Since the ledger began."""
+    queries: Mapping[str, float]
     """Per hour in force, by site."""
 
 
@@ -142,32 +148,25 @@ def _bytes(database: sqlite3.Connection) -> int:
 
 def _document(outcome: Outcome) -> str:
     ledger = outcome.ledger
-    amounts: Sequence[Amounts] = [
-        total(found.values())
-        for found in (
-            outcome.in_force,
-            outcome.nearest,
-            ledger.in_force if ledger else {},
-            ledger.nearest if ledger else {},
-        )
-    ]
-    queries = {site: found.queries for site, found in outcome.in_force.items()}
-    return json.dumps([not outcome.degraded, *(asdict(a) for a in amounts), queries])
+    return json.dumps({
+        "planned": not outcome.degraded,
+        "rates": {side: asdict(total(getattr(outcome, side).values())) for side in SIDES},
+        "totals": {side: asdict(total(getattr(ledger, side).values())) for side in SIDES} if ledger else {},
+        "queries": {site: found.queries for site, found in outcome.in_force.items()},
+    })  # fmt: skip
 
 
 def _kept(at: int, document: str) -> Kept:
-    planned, in_force, nearest, total_in_force, total_nearest, queries = json.loads(document)
+    found = json.loads(document)
     return Kept(
         at=datetime.fromtimestamp(at, UTC),
-        planned=bool(planned),
-        in_force=_amounts(in_force),
-        nearest=_amounts(nearest),
-        total_in_force=_amounts(total_in_force),
-        total_nearest=_amounts(total_nearest),
-        queries=queries,
+        planned=bool(found["planned"]),
+        rates={side: _amounts(found["rates"].get(side, {})) for side in SIDES},
+        totals={side: _amounts(found["totals"].get(side, {})) for side in SIDES},
+        queries=found["queries"],
     )
 
 
-def _amounts(fields: dict[str, Any]) -> Amounts:
+def _amounts(fields: Mapping[str, Any]) -> Amounts:
     """Amounts of an older file may lack a field, those of a newer one have others."""
     return Amounts(**{name: value for name, value in fields.items() if name in Amounts.__dataclass_fields__})

@@ -27,6 +27,8 @@ class Rate:
     planned: float | None
     nearest: float | None
     """The baseline: had every query gone to its nearest site."""
+    static: float | None
+    """The other one: had the weights stayed that were found at adoption; None where they are not known."""
     difference: float
     """``in_force`` − ``nearest``: negative is saved."""
     change: float | None
@@ -182,6 +184,7 @@ def rates(outcome: Outcome) -> Iterable[Rate]:
             in_force=read(ours) if amounts else None,
             planned=read(planned) if amounts and outcome.result else None,
             nearest=reference if amounts else None,
+            static=read(total(outcome.static.values())) if amounts and outcome.static else None,
             difference=difference,
             change=difference / abs(reference) if amounts and reference else None,
         )
@@ -197,6 +200,8 @@ def _messages(outcome: Outcome) -> Iterable[str]:
     yield from (f"{site} keeps its share: no value for {kinds}" for site, kinds in outcome.held_sites.items())
     yield from (f"{problem.key}: {problem.field}: {problem.message}" for problem in outcome.skipped)
     yield from (problem.message for problem in outcome.book.problems)
+    if outcome.audit_error:
+        yield outcome.audit_error
 
 
 def _pairs(outcome: Outcome) -> Iterable[Pair]:

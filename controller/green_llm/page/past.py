@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from green_llm.domain.amounts import Amounts
+from green_llm.domain.amounts import Amounts, total
 from green_llm.domain.request import Policy
-from green_llm.page.history import Kept
+from green_llm.page.history import SIDES, Kept
+from green_llm.page.sums import QUANTITIES, Sum, has_amounts, sums, unit_in
 
 MOST_POINTS = 400
 """More intervals are shown as means over equal times."""
-QUANTITIES: tuple[tuple[str, str, Callable[[Amounts], float]], ...] = (
-    ("cost", "{currency}", lambda a: a.cost),
-    ("emissions", "kgCO2e", lambda a: a.emissions_kg),
-    ("water", "L", lambda a: a.water_l),
-    ("energy", "kWh", lambda a: a.energy_kwh),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sum:
-    """What elapsed time came to, as charged."""
-
-    name: str
-    unit: str
-    in_force: float | None
-    """None where only the difference means something: marginal emissions."""
-    nearest: float | None
-    difference: float
-    change: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +60,7 @@ def past(policy: Policy, kept: Sequence[Kept], hours: float, trouble: str | None
         at=tuple(group[0].at for group in points),
         intervals=len(kept),
         without_plan=sum(not entry.planned for entry in kept),
-        sums=tuple(_sums(policy, kept)),
+        sums=tuple(_elapsed(policy, kept)),
         lines=tuple(_lines(policy, points)),
         shares={site: tuple(_share(group, site) for group in points) for site in sites},
         trouble=trouble,
@@ -100,42 +82,29 @@ def _points(kept: Sequence[Kept]) -> list[list[Kept]]:
 def _lines(policy: Policy, points: Sequence[Sequence[Kept]]) -> Iterable[Line]:
     rates = [(name, f"{unit}/h", read) for name, unit, read in QUANTITIES]
     for name, unit, read in (*rates, ("delay", "ms", lambda a: a.mean_delay_s * 1e3)):
-        ours = tuple(_mean(read(entry.in_force) for entry in group) for group in points)
-        theirs = tuple(_mean(read(entry.nearest) for entry in group) for group in points)
-        amounts = name != "emissions" or policy.takes_inventory
+        ours = tuple(_mean(read(entry.rates["in_force"]) for entry in group) for group in points)
+        theirs = tuple(_mean(read(entry.rates["nearest"]) for entry in group) for group in points)
+        amounts = has_amounts(name, policy)
         yield Line(
             name=name,
-            unit=_unit(unit, policy, amounts=amounts),
+            unit=unit_in(unit, policy, amounts=amounts),
             in_force=ours if amounts else (),
             nearest=theirs if amounts else (),
             difference=tuple(a - b for a, b in zip(ours, theirs, strict=True)),
         )
 
 
-def _sums(policy: Policy, kept: Sequence[Kept]) -> Iterable[Sum]:
-    """Differences of the ledger's totals; a ledger that was begun anew counts from 0."""
-    steps = [(before, after) for before, after in pairwise(kept)]
-    for name, unit, read in QUANTITIES:
-        ours = sum(_step(read, b.total_in_force, a.total_in_force) for b, a in steps)
-        theirs = sum(_step(read, b.total_nearest, a.total_nearest) for b, a in steps)
-        amounts = name != "emissions" or policy.takes_inventory
-        yield Sum(
-            name=name,
-            unit=_unit(unit, policy, amounts=amounts),
-            in_force=ours if amounts else None,
-            nearest=theirs if amounts else None,
-            difference=ours - theirs,
-            change=(ours - theirs) / abs(theirs) if amounts and theirs else None,
-        )
+def _elapsed(policy: Policy, kept: Sequence[Kept]) -> Iterable[Sum]:
+    """Differences of the ledger's totals."""
+    in_force, nearest, static = (total(_step(side, *pair) for pair in pairwise(kept)) for side in SIDES)
+    return sums(policy, in_force, nearest, static)
 
 
-def _step(read: Callable[[Amounts], float], before: Amounts, after: Amounts) -> float:
-    begun_anew = after.queries < before.queries
-    return read(after) - (0.0 if begun_anew else read(before))
-
-
-def _unit(unit: str, policy: Policy, *, amounts: bool) -> str:
-    return unit.format(currency=policy.currency) + ("" if amounts else " (marginal)")
+def _step(side: str, before: Kept, after: Kept) -> Amounts:
+    """What was charged between two intervals; a ledger that was begun anew counts from 0."""
+    if after.totals["in_force"].queries < before.totals["in_force"].queries:
+        return after.totals[side]
+    return after.totals[side] + before.totals[side].scaled(-1.0)
 
 
 def _share(group: Sequence[Kept], site: str) -> float:
