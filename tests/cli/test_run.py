@@ -242,9 +242,12 @@ class Running:
             assert self.process.poll() is None, self.process.communicate()
             time.sleep(0.05)
 
-    def metrics(self) -> str:
-        with urlopen(self.url) as answer:  # noqa: S310 - our own server
+    def ask(self, path: str) -> str:
+        with urlopen(self.url.removesuffix("/metrics") + path) as answer:  # noqa: S310 - our own server
             return str(answer.read().decode())
+
+    def metrics(self) -> str:
+        return self.ask("/metrics")
 
     def stop(self) -> tuple[int, str, str]:
         self.process.send_signal(signal.SIGINT)
@@ -257,6 +260,10 @@ def test_edits_take_effect_while_it_runs_and_ctrl_c_ends_it(three: Path) -> None
     try:
         running.until((three / "policy.status.yaml").exists)
         assert "greenllm_plans_total" in running.metrics()
+        running.until(lambda: '"resources": [{' in running.ask("/api/v1/now"))
+        assert "<h1>default</h1>" in running.ask("/")
+        assert json.loads(running.ask("/api/v1/history"))["intervals"] >= 1
+        assert (three / "state" / "history.sqlite3").exists()
         # The owner takes a site out: within two seconds nothing goes there, ramp or not.
         sites = (three / "sites.yaml").read_text()
         begun = time.monotonic()

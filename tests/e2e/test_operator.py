@@ -46,6 +46,11 @@ def test_from_resources_to_weights(cluster: ControlPlane, operator: Operator) ->
     assert status["observedGeneration"] == 1
     assert "greenllm_in_force_cost_per_hour" in operator.scrape()
     assert "Ready" in cluster.kubectl("get", "events", "-n", NS)
+    page = json.loads(operator.ask("/api/v1/now"))
+    assert page["rates"][0]["in_force"] == pytest.approx(0.05)
+    found = {(entry["kind"], entry["name"]): entry["ready"] for entry in page["resources"]}
+    assert (found["InferenceDemand", "assistant"], found["InferenceSite", "cheap"]) == (True, True)
+    assert "plan: optimal" in operator.ask("/")
     # A price changes: the other site is cheaper now.
     cluster.apply(source("price-near", "20", "USD/MWh"))
     until(lambda: weights(cluster) == {"near": 1000, "cheap": 0}, 10, "new weights", operator)

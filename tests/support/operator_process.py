@@ -62,9 +62,12 @@ class Operator:
         except (OSError, urllib.error.URLError):
             return False
 
-    def scrape(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5) as answer:
+    def ask(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}{path}", timeout=5) as answer:
             return str(answer.read().decode())
+
+    def scrape(self) -> str:
+        return self.ask("/metrics")
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
