@@ -47,6 +47,7 @@ from green_llm.services.planning import Planning
 from green_llm.services.ports import LedgerStore
 from green_llm.services.restating import KnownKey, covering, known_of
 from green_llm.settings import Settings
+from green_llm.signals.calibrate import Calibrated, calibrate
 from green_llm.signals.check import SourceCheck, check_sources
 from green_llm.signals.collect import Collector
 from green_llm.signals.http import HttpClient
@@ -300,6 +301,15 @@ class EmbeddedRun:
         self.page.history.record(outcome)
         log_decision(outcome)
         return outcome
+
+    async def calibrate(self, start: datetime, end: datetime, step_seconds: int, only: str | None) -> list[Calibrated]:
+        """Fit sites to what their servers have measured; ``only`` names one."""
+        resources = self.store.load().resources
+        sites = [site for name, site in sorted(resources.sites.items()) if only in (None, name)]
+        try:
+            return await calibrate(sites, resources.sources, self.hub, start, end, step_seconds)
+        finally:
+            await self.hub.close()
 
     async def slo_moved(self, request: PolicyRequest, now: datetime) -> bool:
         """Whether a site has come to break its limits, or to keep them."""

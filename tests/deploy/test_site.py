@@ -54,6 +54,9 @@ async def ask(site: aiohttp.ClientSession, **headers: str) -> tuple[int, Any]:
 async def test_an_answer_and_its_metrics(site: aiohttp.ClientSession) -> None:
     status, body = await ask(site)
     assert (status, body["usage"]) == (200, {"prompt_tokens": 3, "completion_tokens": 7, "total_tokens": 10})
+    for accept in ("text/plain", "application/openmetrics-text;version=1.0.0"):
+        async with site.get("/metrics", headers={"Accept": accept}) as exposed:
+            assert 'vllm:prompt_tokens_total{model_name="m"} 3.0\n' in await exposed.text(), accept
     async with site.post("/v1/chat/completions", json=QUERY | {"stream": True}) as answer:
         events = [line[6:] async for line in answer.content if line.startswith(b"data: ")]
     assert len(events) == 8

@@ -67,7 +67,14 @@ def prometheus_server(root: Path) -> Iterator[str]:
     (root / "past.txt").write_text(exposition(datetime.now(UTC).timestamp()))
     command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(root / "past.txt"), str(root / "data")]
     subprocess.run(command, check=True, capture_output=True)
-    (root / "prometheus.yml").write_text("global: {scrape_interval: 1m}\n")
+    with running(root, "global: {scrape_interval: 1m}\n") as host:
+        yield host
+
+
+@contextmanager
+def running(root: Path, configuration: str) -> Iterator[str]:
+    """The address of a Prometheus with a configuration; its data are in ``root``."""
+    (root / "prometheus.yml").write_text(configuration)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"

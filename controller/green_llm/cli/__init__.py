@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from green_llm.cli import account, compare, operator, release, run, solve, validate, verify
+from green_llm.cli import account, calibrate, compare, operator, release, run, solve, validate, verify
 from green_llm.cli.errors import guarded
 from green_llm.cli.signals import signals
 
@@ -23,6 +23,7 @@ for _command in (
     compare.compare,
     run.run,
     validate.validate,
+    calibrate.calibrate,
     account.account,
     operator.operator,
     release.release,

@@ -209,7 +209,7 @@ class Collector:
         Raises:
             SignalError: it knows nothing of it, or a parameter is wrong.
         """
-        for fault in _parameter_faults(source, reference.params):
+        for fault in parameter_faults(source, reference.params):
             raise SignalError(fault)
         if isinstance(source.settings, LiveSettings) and query.kind not in source.settings.queries:
             known = ", ".join(sorted(source.settings.queries)) or "nothing of our own traffic"
@@ -337,7 +337,7 @@ def _checked(current: _Round, kind: SignalKind, chain: tuple[SignalRef, ...], in
     return source
 
 
-def _parameter_faults(source: Source, params: Mapping[str, str]) -> Iterator[str]:
+def parameter_faults(source: Source, params: Mapping[str, str]) -> Iterator[str]:
     """What is wrong with what a source is asked for."""
     patterns = {**source.params, **source.optional_params}
     for name, value in params.items():
@@ -355,7 +355,7 @@ def _entry_faults(
     policy: Policy, source: Source, kind: SignalKind, chain: tuple[SignalRef, ...], index: int
 ) -> Iterator[str]:
     reference = chain[index]
-    yield from _parameter_faults(source, reference.params)
+    yield from parameter_faults(source, reference.params)
     if isinstance(source.settings, LiveSettings) and kind not in SERVICES[source.settings.service].kinds:
         known = ", ".join(sorted(SERVICES[source.settings.service].kinds))
         yield f"SignalSource {source.name} ({source.settings.service}) gives no {kind.value} (it gives: {known})"

@@ -195,7 +195,9 @@ class Site:
 
     async def _expose(self, request: web.Request) -> web.Response:
         if "openmetrics" in request.headers.get("Accept", ""):
-            return web.Response(body=openmetrics(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+            # The default would write the colon of vLLM's names as an underscore.
+            body = openmetrics(self._metrics.registry, escaping="allow-utf-8")
+            return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
         return web.Response(body=generate_latest(self._metrics.registry), content_type="text/plain")
 
     async def _control(self, request: web.Request) -> web.Response:
