@@ -288,3 +288,15 @@ async def test_measured_shares_count_where_a_gateway_has_counted(tmp_path: Path)
     after = (await planner.plan(resources, NOW + 2 * HOUR)).ledger
     assert after.in_force["cheap"].queries == pytest.approx(1100)
     assert total(after.in_force.values()).measured_kwh == pytest.approx(1.0)
+
+
+def test_time_that_could_not_be_charged_is_in_its_months() -> None:
+    start = datetime.fromisoformat("2026-09-29T06:30Z")
+    ledger = open_ledger(start, 3600)
+    nothing = ({}, False)
+    slots = Slots(datetime.fromisoformat("2026-11-02T00:00Z"), 3600, 1)
+    entry = SlotCharges(in_force=nothing, nearest=nothing, static=nothing)
+    ledger = charge(ledger, slots.end, slots, [entry], None)
+    missed = {name: month.uncharged_seconds / 3600 for name, month in ledger.months.items()}
+    assert missed == {"2026-09": 41.5, "2026-10": 31 * 24, "2026-11": 24}
+    assert ledger.uncharged_seconds == 3600 * (41.5 + 32 * 24)

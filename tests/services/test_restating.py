@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from green_llm.cli.account import Account
+from green_llm.cli.account_report import NOT_COUNTED, account_document, print_account
 from green_llm.domain.audit import AMOUNTS, IN_FORCE, NEAREST, NUMBERS, Rows
 from green_llm.domain.request import CarbonAccounting, LiveSettings, Resources, Source
 from green_llm.domain.series import Point, Quality, SignalKind, SignalRef, SlotValue
@@ -25,7 +28,7 @@ from support.resources import CREATED, NOW, static
 
 HOUR = timedelta(hours=1)
 EVER = (NOW - timedelta(days=40), NOW + timedelta(days=40))
-AVERAGE = CarbonAccounting()
+AVERAGE, MARGINAL = CarbonAccounting(), CarbonAccounting("Marginal", "Direct", "Consumption")
 
 
 def sunny(price: float = 100.0, sun: float = 0.5) -> Resources:
@@ -163,6 +166,28 @@ async def test_what_is_counted_in_two_ways_is_added_up_in_none(tmp_path: Path) -
     found = {basis: statement(part) for _, basis, part in groups(both)}
     assert set(found) == {"Average/Lifecycle/Consumption", "Marginal/Direct/Consumption"}
     assert [entry.sides[IN_FORCE].energy_kwh for entry in found.values()] == pytest.approx([2.0, 2.0])
+
+
+async def test_a_marginal_account_has_differences_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = fleet({"accounting": MARGINAL}, near={"market_kg_per_kwh": 0.1}, cheap={"pue": 1.5})
+    carbon = replace(static("carbon", 400.0, "g/kWh"), accounting=MARGINAL)
+    rows = await booked(tmp_path, replace(plain, sources={**plain.sources, "carbon": carbon}))
+    ((currency, basis, part),) = groups(rows)
+    found = statement(part)
+    account = Account(
+        policy="default", month="2026-10", currency=currency, carbon_basis=basis, booked=found, restated=found, ledger=None,
+        audited_kwh=0.0,
+    )  # fmt: skip
+    document = account_document(account)
+    text = json.dumps({**document, "booked": {**document["booked"], "saved_against": None}, "restated": None})
+    assert "emissions_" not in text.replace(NOT_COUNTED, "")
+    assert document["booked"]["market_based"] is None
+    # All at the cheap site, 1.5 kWh an hour in place of 1 at the near one: half a kWh of 400 g more, for two hours.
+    assert document["booked"]["saved_against"]["nearest"]["emissions_kg"] == pytest.approx(-2 * 0.5 * 0.4)
+    print_account(account)
+    shown = capsys.readouterr().out
+    assert "marginal" in shown
+    assert "-0.40" in shown
 
 
 def test_amounts_are_columns() -> None:

@@ -49,12 +49,23 @@ def charge(
     ledger's end adds nothing.
     """
     if slots.count and ledger.charged_until < slots.start:
-        gap = (slots.start - ledger.charged_until).total_seconds()
-        ledger = replace(ledger, charged_until=slots.start, uncharged_seconds=ledger.uncharged_seconds + gap)
+        ledger = _with_gap(ledger, slots.start)
     for (start, end), entry in zip(slots, charges, strict=True):
         for begun, ended in hours(max(start, ledger.charged_until), min(end, until)):
             ledger = _charge_part(ledger, begun, ended, slots, start, entry, budget)
     return ledger
+
+
+def _with_gap(ledger: Ledger, until: datetime) -> Ledger:
+    """The ledger with the time up to then uncharged."""
+    months, missed = ledger.months, dict[str, float]()
+    for begun, ended in hours(ledger.charged_until, until):
+        name = f"{begun:%Y-%m}"
+        missed[name] = missed.get(name, 0.0) + (ended - begun).total_seconds()
+    for name, seconds in missed.items():
+        months = _with_month(months, name, Month(uncharged_seconds=seconds))
+    uncharged = ledger.uncharged_seconds + sum(missed.values())
+    return replace(ledger, charged_until=until, months=months, uncharged_seconds=uncharged)
 
 
 def _charge_part(
