@@ -296,7 +296,10 @@ def test_prometheus() -> None:
 def test_templates_are_filled_from_what_they_declare() -> None:
     for template in TEMPLATES.values():
         for measure, query in template.queries.items():
-            filled = FEEDS["Prometheus"].requests(replace(ask(measure, namespace="n", **dict.fromkeys(template.params, "1")), query=query))  # fmt: skip
+            given = {"namespace": "n", **dict.fromkeys(template.params, "1")}
+            if measure is Measure.SERVED:
+                given |= {"backend": "llm-near", "backendNamespace": "inference"}
+            filled = FEEDS["Prometheus"].requests(replace(ask(measure, **given), query=query))
             assert "$" not in filled[0].query["query"]
             assert all(re.fullmatch(pattern, "1") for pattern in template.params.values())
         assert (Measure.DEMAND in template.queries) != (Measure.FINISHED in template.queries), (

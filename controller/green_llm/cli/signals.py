@@ -67,6 +67,7 @@ def _document(entry: SourceCheck, now: datetime) -> dict[str, Any]:
         "value": None if value is None else value.value,
         "unit": entry.unit,
         "quality": None if value is None else value.quality.value,
+        "basis": None if value is None else value.basis,
         "age_seconds": None if issued is None else (now - issued).total_seconds(),
         "covered_hours": entry.covered_hours,
         "fetch_seconds": entry.fetch_seconds,
@@ -81,7 +82,20 @@ def _print(found: list[SourceCheck], now: datetime) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(box=None, header_style="bold")
-    for column in ("source", "service", "kind", "for", "now", "unit", "quality", "age", "covers", "took", "quota"):
+    for column in (
+        "source",
+        "service",
+        "kind",
+        "for",
+        "now",
+        "unit",
+        "quality",
+        "basis",
+        "age",
+        "covers",
+        "took",
+        "quota",
+    ):
         table.add_column(column, overflow="fold", no_wrap=column in ("source", "kind", "now", "age"))
     for row in (_document(entry, now) for entry in found):
         params = ", ".join(f"{name}={value}" for name, value in row["params"].items()) or row["site"]
@@ -93,6 +107,7 @@ def _print(found: list[SourceCheck], now: datetime) -> None:
             "-" if row["value"] is None else f"{row['value']:.4g}",
             row["unit"],
             row["quality"] or "-",
+            row["basis"] or "-",
             "-" if row["age_seconds"] is None else f"{row['age_seconds'] / 60:.0f} min",
             f"{row['covered_hours']:.0f} h",
             "-" if row["fetch_seconds"] is None else f"{row['fetch_seconds']:.2f} s",

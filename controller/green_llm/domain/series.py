@@ -137,6 +137,8 @@ class SlotValue:
     issued_at: datetime | None = None
     other_value: float | None = None
     """The same counted the other way (``Point.other_value``); never planned with."""
+    basis: str | None = None
+    """What it counts: DayAhead, RealTime or Retail of a price, average or marginal and so on of carbon."""
     rank: int = 0
     """Place of its source in the chain; more than 0 is a fall-back."""
 

@@ -193,7 +193,9 @@ def signals(outcomes: Outcomes) -> Iterator[Metric]:
         "site_signal_issued_timestamp_seconds", "When the value in use was published", ["policy", "site", "kind"]
     )
     info = gauge(
-        "site_signal_info", "Source and quality of the value in use", ["policy", "site", "kind", "source", "quality"]
+        "site_signal_info",
+        "Source, quality and basis of the value in use",
+        ["policy", "site", "kind", "source", "quality", "basis"],
     )
     covered = gauge(
         "site_signal_covered_seconds", "Time from slot 0 on for which there are values", ["policy", "site", "kind"]
@@ -231,7 +233,7 @@ def signals(outcomes: Outcomes) -> Iterator[Metric]:
                     [outcome.policy.name, site, *([outcome.policy.currency] if priced else [])],
                     value.value * factor,
                 )
-                add(info, [*labels, value.source, value.quality.value], 1)
+                add(info, [*labels, value.source, value.quality.value, value.basis or ""], 1)
                 add(rank, labels, value.rank)
                 add(issued, labels, value.issued_at.timestamp() if value.issued_at else None)
         yield family

@@ -92,7 +92,7 @@ def _facts(policy: Policy, sites: Sequence[Site], found: Assembled, book: Signal
         "site": _texts(list(instance.sites)),
         "water_basis": _texts([site.water_basis.value for site in sites]),
         "price_basis": _texts(
-            [_basis(site, value) for site, value in zip(sites, values[SignalKind.ELECTRICITY_PRICE], strict=True)]
+            ["" if value is None else value.basis or "" for value in values[SignalKind.ELECTRICITY_PRICE]]
         ),
         "carbon_basis": _texts(["/".join(vars(policy.accounting).values())] * len(sites)),
         "price_per_kwh": instance.electricity_price[:, t],
@@ -137,11 +137,6 @@ def _shared(available: FloatArray, energy: FloatArray) -> FloatArray:
 def _value(book: SignalBook, site: str, kind: SignalKind, t: int) -> SlotValue | None:
     values = book.values.get((site, kind), ())
     return values[t] if t < len(values) else None
-
-
-def _basis(site: Site, value: SlotValue | None) -> str:
-    chain = site.signals.get(SignalKind.ELECTRICITY_PRICE, ())
-    return "" if value is None or value.rank >= len(chain) else chain[value.rank].basis or ""
 
 
 def _source(value: SlotValue | None, given: float | None) -> str:

@@ -26,6 +26,7 @@ class SourceCheck:
     """The first site that asks for it."""
     unit: str
     value: SlotValue | None
+    """Of the present slot; with its basis."""
     covered_hours: float
     """From the present slot on, without a gap."""
     fetch_seconds: float | None

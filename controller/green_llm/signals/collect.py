@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -15,7 +14,6 @@ from green_llm.domain.series import (
     MeasureKey,
     Place,
     Point,
-    Quality,
     Series,
     SignalBook,
     SignalKind,
@@ -26,10 +24,19 @@ from green_llm.domain.series import (
     mean_over,
 )
 from green_llm.domain.services import SERVICES
-from green_llm.domain.time import Slots
+from green_llm.domain.time import Slots, slots_from
 from green_llm.domain.topology import Site
 from green_llm.errors import GreenLLMError, SignalError
 from green_llm.services.ports import SignalProvider
+from green_llm.signals.freshness import (
+    basis_of,
+    carried,
+    carried_since,
+    check_plausible,
+    delivered,
+    is_fresh,
+    is_settled,
+)
 from green_llm.signals.live import RECENT, LiveHub
 from green_llm.signals.providers.csv import ReadText
 from green_llm.signals.recordings import Recordings
@@ -38,21 +45,6 @@ from green_llm.signals.resample import to_slots
 
 FETCH_TIMEOUT_SECONDS = 10.0
 MEASURED_OVER = timedelta(hours=1)
-PLAUSIBLE = {
-    SignalKind.ELECTRICITY_PRICE: (-2000.0, 20000.0),
-    SignalKind.CARBON_INTENSITY: (0.0, 2000.0),
-    SignalKind.SOLAR_OUTPUT: (0.0, 1.5),
-    SignalKind.WIND_OUTPUT: (0.0, 1.5),
-    SignalKind.WUE: (0.0, 50.0),
-    SignalKind.EWIF: (0.0, 50.0),
-}
-"""In the kind's unit, prices in USD. Outside, a value is taken for an error of the source and not used."""
-USD_WORTH = {
-    "AUD": 0.65, "CAD": 0.72, "CHF": 1.2, "CNY": 0.14, "CZK": 0.046, "DKK": 0.15, "EUR": 1.1, "GBP": 1.3, "HUF": 0.0029,
-    "INR": 0.012, "JPY": 0.0067, "KRW": 0.0007, "NOK": 0.096, "NZD": 0.6, "PLN": 0.26, "SEK": 0.1, "SGD": 0.76,
-}  # fmt: skip
-"""Orders of magnitude for these bounds alone, where a policy gives no rate; nothing is ever converted with them."""
-
 FetchKey = tuple[str, SignalKind, tuple[tuple[str, str], ...], str, Place | None, datetime, datetime]
 
 
@@ -115,7 +107,7 @@ class Collector:
                 continue
             for slot, value in enumerate(found):
                 if filled[slot] is None and value is not None:
-                    filled[slot] = replace(value, rank=index)
+                    filled[slot] = replace(value, rank=index, basis=basis_of(current.policy, kind, reference))
         missing = [slot for slot, value in enumerate(filled) if value is None]
         if missing:
             start = current.slots.slot_start(missing[0])
@@ -138,17 +130,17 @@ class Collector:
         source = _checked(current, kind, chain, index)
         if current.settled and isinstance(source.settings, PersistenceSettings):
             return [None] * current.slots.count
-        series = await self._fetch(current, site, kind, chain, index, current.slots.start, current.slots.end)
-        usable = _settled if current.settled else _fresh
-        fresh = [point for point in series.points if usable(point, reference, source, current.now)]
-        low, high = _plausible(kind, current.policy)
-        for point in fresh:
-            if not low <= point.value <= high:
-                raise SignalError(
-                    f"SignalSource {source.name} gives {point.value:g} {series.unit} at {point.start:%Y-%m-%dT%H:%MZ}, "
-                    f"outside {low:g} … {high:g}; check its unit"
-                )
-        return to_slots(fresh, source.name, current.slots, _delivered(kind, reference))
+        since = current.slots.start if current.settled else carried_since(source, current.slots.start, current.now)
+        series = await self._fetch(current, site, kind, chain, index, since, current.slots.end)
+        if current.settled:
+            usable = [point for point in series.points if is_settled(point, reference, current.now)]
+        else:
+            slot_end = slots_from(current.now, current.slots.slot_seconds, 1).end
+            fresh = [point for point in series.points if is_fresh(point, reference, source, current.now)]
+            usable = carried(fresh, reference, source, current.now, slot_end)
+        usable = [point for point in usable if point.end > current.slots.start]
+        check_plausible(usable, kind, current.policy, source, series.unit)
+        return to_slots(usable, source.name, current.slots, delivered(kind, reference))
 
     async def _fetch(
         self,
@@ -272,16 +264,6 @@ class Collector:
         return known[1]
 
 
-def _plausible(kind: SignalKind, policy: Policy) -> tuple[float, float]:
-    """Bounds in the kind's unit; prices in a currency of unknown worth have none."""
-    low, high = PLAUSIBLE[kind]
-    if kind is not SignalKind.ELECTRICITY_PRICE or policy.currency == "USD":
-        return low, high
-    given = {entry.source_currency: entry.rate for entry in policy.exchange_rates}
-    worth = 1.0 / given["USD"] if "USD" in given else USD_WORTH.get(policy.currency)
-    return (-math.inf, math.inf) if worth is None else (low / worth, high / worth)
-
-
 def place_of(site: Site, kind: SignalKind) -> Place | None:
     """Where the installation stands whose output is asked for; of several of a kind the first speaks for all."""
     if kind is SignalKind.WUE:
@@ -376,23 +358,3 @@ def _entry_faults(
                 f"its basis {reference.basis} differs from {priced[0].basis} before it; give multiplier and adderPerMWh "
                 "so that both are delivered prices"
             )
-
-
-def _fresh(point: Point, reference: SignalRef, source: Source, now: datetime) -> bool:
-    """Whether a point may be used now. What has elapsed, a day-ahead price or a tariff does not age."""
-    if point.issued_at is None or point.end <= now or reference.basis == "DayAhead":
-        return True
-    return (now - point.issued_at).total_seconds() <= source.stale_after_seconds
-
-
-def _settled(point: Point, reference: SignalRef, _source: Source, now: datetime) -> bool:
-    """Whether a point is what was: nothing that was foreseen, repeated or assumed."""
-    agreed = reference.basis == "DayAhead" or (reference.basis is not None and point.issued_at is None)
-    return point.end <= now and (agreed or point.quality in (Quality.MEASURED, Quality.ESTIMATED))
-
-
-def _delivered(kind: SignalKind, reference: SignalRef) -> Callable[[float], float]:
-    """A wholesale price as a delivered one."""
-    if kind is not SignalKind.ELECTRICITY_PRICE:
-        return lambda value: value
-    return lambda value: value * reference.multiplier + reference.adder_per_mwh
