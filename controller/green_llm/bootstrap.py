@@ -48,7 +48,7 @@ from green_llm.services.ports import LedgerStore
 from green_llm.services.restating import KnownKey, covering, known_of
 from green_llm.settings import Settings
 from green_llm.signals.calibrate import Calibrated, calibrate
-from green_llm.signals.check import SourceCheck, check_sources
+from green_llm.signals.check import SourceCheck, check_measures, check_sources
 from green_llm.signals.collect import Collector
 from green_llm.signals.http import HttpClient
 from green_llm.signals.importing import Imported, import_history, live_questions
@@ -252,14 +252,14 @@ class EmbeddedRun:
         """Ask every source of every policy's sites once."""
         self._missing_keys = {}
         reading = await self.read()
+        missing, found = self._missing_keys, list[SourceCheck]()
         try:
-            return [
-                entry
-                for request in reading.requests.values()
-                for entry in await check_sources(
-                    request.policy, request.sites, request.sources, self._collector, self.hub, self._missing_keys, now
+            for request in reading.requests.values():
+                found += await check_sources(
+                    request.policy, request.sites, request.sources, self._collector, self.hub, missing, now
                 )
-            ]
+                found += await check_measures(request, self._collector, self.hub, missing, now)
+            return found
         finally:
             await self.hub.close()
 

@@ -55,6 +55,7 @@ def test_every_source_is_asked_once(
     carbon = rows["carbon"]
     assert (carbon["value"], carbon["unit"], carbon["quality"], carbon["service"]) == (300.0, "g/kWh", "forecast", "ElectricityMaps")  # fmt: skip
     assert carbon["covered_hours"] == 4
+    assert carbon["basis"] == "Average/Lifecycle/Consumption"
     assert carbon["age_seconds"] >= 0
     assert len(server.seen) == 2, "both sites share the zone: history and forecast, once"
     shown = cli("signals", "check", fleet)

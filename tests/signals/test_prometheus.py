@@ -10,18 +10,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from green_llm.demand.measured import MeasuredDemand
-from green_llm.domain.request import DemandEntry, LiveSettings, Source, SourceRef
+from green_llm.domain.request import DemandArea, DemandEntry, LiveSettings, RouteTarget, Source, SourceRef
 from green_llm.domain.series import Measure, SignalQuery, SignalRef
 from green_llm.domain.services import TEMPLATES
 from green_llm.domain.time import Slots
-from green_llm.domain.topology import Performance
+from green_llm.domain.topology import Performance, Selector
 from green_llm.errors import SignalError
+from green_llm.services.admission import admit
+from green_llm.signals.check import check_measures
 from green_llm.signals.collect import Collector
 from green_llm.signals.http import HttpClient
 from green_llm.signals.live import LiveHub
 from green_llm.signals.registry import FEEDS
 from support.prometheus_server import SCRAPE, arriving_per_s, prometheus_server
-from support.resources import a_fleet, a_site, backend
+from support.resources import ROUTE, a_demand, a_fleet, a_route, a_site, backend
 
 pytestmark = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="prometheus is not installed (Debian: prometheus)"
@@ -165,3 +167,32 @@ async def test_where_queries_went_is_what_the_gateway_counts(prometheus: str) ->
         assert await served(now - timedelta(hours=1), near=0.5, cheap=0.5) is None
     finally:
         await hub.close()
+
+
+async def test_a_check_asks_what_demands_and_servers_are_measured_by(prometheus: str) -> None:
+    hub = LiveHub(HttpClient({prometheus}), FEEDS, no_secret, first_wait_seconds=10.0)
+    gateway = replace(source(prometheus, "EnvoyGateway"), allowed_namespaces=Selector())
+    servers = replace(source(prometheus, "Vllm"), name="servers")
+    entry = DemandEntry("chat", source=SourceRef("gateway", {"route": "iowa", "rule": "0"}))
+    area = DemandArea("iowa", (entry,), (RouteTarget(ROUTE, {"chat": "chat"}),))
+    plain = a_fleet(demands={"inference/assistant": a_demand(areas=(area,))})
+    own = SignalRef("servers", {"model": "m", "site": "near"})
+    large = replace(plain.sites["near"].performance["large"], measurements=own)
+    near = replace(plain.sites["near"], performance={"large": large})
+    sources = {**plain.sources, "gateway": gateway, "servers": servers}
+    resources = replace(plain, sources=sources, sites={**plain.sites, "near": near})
+    request = admit(resources, {ROUTE: a_route()}).requests["default"]
+    now = datetime.now(UTC)
+    try:
+        found = {row.kind: row for row in await check_measures(request, Collector(no_file, hub), hub, {}, now)}
+    finally:
+        await hub.close()
+    assert set(found) == {
+        Measure.DEMAND, Measure.MEAN_DELAY, Measure.FINISHED, Measure.INPUT_TOKENS, Measure.OUTPUT_TOKENS, Measure.THROUGHPUT
+    }  # fmt: skip
+    assert all(row.error is None for row in found.values())
+    demand = found[Measure.DEMAND]
+    assert demand.value is not None
+    assert demand.value.value == pytest.approx(3600 * arriving_per_s(now.timestamp() - 1800), rel=0.1)
+    assert (demand.unit, demand.params["namespace"]) == ("queries/h", "inference")
+    assert found[Measure.FINISHED].value.value == pytest.approx(1800.0, rel=0.02)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from green_llm.domain.request import LiveSettings, PersistenceSettings, Policy, Source
-from green_llm.domain.series import SignalKind, SlotValue
+from green_llm.domain.request import LiveSettings, PersistenceSettings, Policy, Source, SourceRef
+from green_llm.domain.series import Measure, Quantity, SignalKind, SignalQuery, SlotValue, mean_over
 from green_llm.domain.time import slots_from
 from green_llm.domain.topology import Site
+from green_llm.errors import GreenLLMError
+from green_llm.services.admission import PolicyRequest
 from green_llm.signals.collect import Collector
 from green_llm.signals.live import LiveHub
+
+PAST_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +24,7 @@ class SourceCheck:
 
     source: str
     service: str
-    kind: SignalKind
+    kind: Quantity
     params: Mapping[str, str]
     site: str
     """The first site that asks for it."""
@@ -35,6 +39,70 @@ class SourceCheck:
     """What is left of what the service allows, where it says so."""
     missing_keys: tuple[str, ...]
     """Keys of the shape its provider was written for that the answers lack."""
+
+
+async def check_measures(
+    request: PolicyRequest,
+    collector: Collector,
+    hub: LiveHub,
+    missing: Mapping[str, Collection[str]],
+    now: datetime,
+) -> list[SourceCheck]:
+    """What demands and servers are measured by, each question once: the mean of the past hour."""
+    found: dict[tuple[object, ...], SourceCheck] = {}
+    for reference, namespace, measures, where in _measured(request):
+        source = request.sources.get(reference.source)
+        if source is None:
+            continue
+        live = source.settings if isinstance(source.settings, LiveSettings) else None
+        params = {**reference.params, **({"namespace": namespace} if live and namespace else {})}
+        for measure in [m for m in measures if live is None or m in live.queries]:
+            key = (source.name, measure, tuple(sorted(params.items())))
+            if key in found:
+                continue
+            query = SignalQuery(measure, params, now - PAST_HOUR, now, now, measure.unit(""), "UTC")
+            value, error = None, None
+            try:
+                points = (await collector.series(source, reference, query)).points
+                mean = mean_over(points)
+                if mean is None:
+                    error = f"SignalSource {source.name}: has no {measure.value} of the past hour"
+                else:
+                    value = SlotValue(mean, source.name, points[-1].quality, points[-1].issued_at)
+            except GreenLLMError as failed:
+                error = str(failed)
+            health = hub.health.get(source.name)
+            found[key] = SourceCheck(
+                source=source.name,
+                service="Prometheus" if live else type(source.settings).__name__[:-8],
+                kind=measure,
+                params=params,
+                site=where,
+                unit=measure.unit(""),
+                value=value,
+                covered_hours=0.0,
+                fetch_seconds=None if health is None else health.fetch_seconds,
+                quota=None if health is None else health.quota,
+                missing_keys=tuple(sorted(missing.get(source.name, ()))),
+                error=error,
+            )
+    return list(found.values())
+
+
+def _measured(request: PolicyRequest) -> Iterator[tuple[SourceRef, str, tuple[Measure, ...], str]]:
+    """Who asks for measurements: reference, the namespace of a demand, what of, and where it is used."""
+    for pair in request.pairs:
+        if pair.entry.source is not None:
+            where = f"{pair.class_key} in {pair.area.name}"
+            yield pair.entry.source, pair.demand.namespace, (Measure.DEMAND, Measure.MEAN_DELAY), where
+    for site in request.sites:
+        for performance in site.performance.values():
+            own = performance.measurements
+            if own is not None:
+                measures: tuple[Measure, ...] = tuple(
+                    m for m in Measure if m not in (Measure.DEMAND, Measure.SERVED) and not m.recent
+                )
+                yield SourceRef(own.source, own.params), "", measures, site.name
 
 
 async def check_sources(
