@@ -32,6 +32,11 @@ e2e-tools:
 e2e *options:
     GREEN_LLM_E2E_REQUIRED=1 KUBEBUILDER_ASSETS={{tools}} {{bin}}/pytest tests/e2e {{options}}
 
+# the README's picture of real traffic, from a run of its test; needs the group `plot`
+traffic-picture:
+    GREEN_LLM_TRAFFIC_RECORD=/tmp/green-llm-traffic.json {{bin}}/pytest -s tests/e2e/traffic/test_changes.py
+    PYTHONPATH=tests {{bin}}/python -m support.traffic.plot /tmp/green-llm-traffic.json docs/traffic.svg
+
 # figures of speed, as ratios
 bench:
     {{bin}}/pytest -m benchmark -s

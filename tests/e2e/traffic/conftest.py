@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,8 @@ def _lacking(plane: ControlPlane) -> str | None:
     for program in (plane.programs / "envoy-gateway", envoy_program(plane.programs)):
         if not program.exists():
             return f"no {program.name} here: run `just e2e-tools`"
+    if shutil.which("prometheus") is None:
+        return "no prometheus here (Debian: prometheus)"
     return lacking()
 
 

@@ -1,61 +1,69 @@
-"""A network between operator and API server that can be cut: packets are lost, nobody is told."""
+"""A network between operator and API server that can be cut: ``python partition.py TARGET_PORT PORT`` forwards TCP on loopback.
+
+Cut, the forwarding process is stopped (SIGSTOP): connections stay open, new ones are never answered, nobody is told.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from support.control_plane import free_port
 
 
 class Partition:
-    """Forwards TCP on loopback until it is cut; then nothing comes through, in either direction, until it is mended."""
+    """Forwards until it is cut; then nothing comes through, in either direction, until it is mended."""
 
     def __init__(self, target_port: int) -> None:
-        self._target = target_port
-        self._loop = asyncio.new_event_loop()
-        self._open = asyncio.Event()
-        self._open.set()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        self._ready.wait(10)
+        self._port = free_port()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "support.traffic.partition", str(target_port), str(self._port)],
+            env={"PYTHONPATH": ":".join(sys.path)},
+        )
+        end = time.monotonic() + 60
+        while not self._listens() and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def _listens(self) -> bool:
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self._port)) == 0
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://127.0.0.1:{self._port}"
 
     def cut(self) -> None:
-        self._loop.call_soon_threadsafe(self._open.clear)
+        self._process.send_signal(signal.SIGSTOP)
 
     def mend(self) -> None:
-        self._loop.call_soon_threadsafe(self._open.set)
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._process.kill()
+        self._process.wait()
 
-    def _run(self) -> None:
-        server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
-        self.port = int(server.sockets[0].getsockname()[1])
-        self._ready.set()
-        self._loop.run_forever()
-        server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0.1))
-        self._loop.close()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            await self._open.wait()
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
-            await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while part := await reader.read(65536):
+            writer.write(part)
+            await writer.drain()
+    writer.close()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while part := await reader.read(65536):
-                await self._open.wait()
-                writer.write(part)
-                await writer.drain()
-        finally:
-            writer.close()
+
+async def _serve(target: int, port: int) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", target)
+        await asyncio.gather(_pass(reader, back), _pass(there, writer))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2])))

@@ -13,8 +13,9 @@ from typing import Any
 
 from support.traffic.load import Answer
 
-BIN_SECONDS = 0.5
-COLOURS = {"near": "#4477aa", "cheap": "#66c2a5", "third": "#cccccc"}
+BIN_SECONDS = 0.25
+COLOURS = {"near": "#4477aa", "cheap": "#66c2a5"}
+"""Of the sites that the price moves traffic between."""
 
 
 def record(path: str, answers: Sequence[Answer], prices: Sequence[tuple[float, float]]) -> None:
@@ -34,7 +35,7 @@ def draw(document: Any, picture: Path) -> None:
     import numpy as np  # noqa: PLC0415
 
     mpl.rcParams |= {"svg.hashsalt": "green-llm", "svg.fonttype": "none"}
-    end = document["prices"][-1][0] + 3.0
+    end = document["prices"][-1][0] + 1.5
     edges = np.arange(0.0, end + BIN_SECONDS, BIN_SECONDS)
     by_site = [
         np.histogram([sent for sent, at in document["requests"] if at == site], edges)[0].astype(float)
