@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from green_llm.cli import account, calibrate, compare, operator, release, run, solve, validate, verify
+from green_llm.cli import account, backtest, calibrate, compare, operator, release, run, solve, validate, verify
 from green_llm.cli.errors import guarded
 from green_llm.cli.signals import signals
 
@@ -22,6 +22,7 @@ for _command in (
     verify.verify,
     compare.compare,
     run.run,
+    backtest.backtest,
     validate.validate,
     calibrate.calibrate,
     account.account,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -28,17 +29,22 @@ def queries_per_slot(queries_per_hour: Sequence[float], time_zone: str, slots: S
     """
     if len(queries_per_hour) not in (24, HOURS_PER_WEEK):
         raise InvalidInputError(f"queriesPerHour must have 24 or 168 values, not {len(queries_per_hour)}")
-    zone = ZoneInfo(time_zone)
-    return np.array([_between(queries_per_hour, zone, start, end) for start, end in slots], dtype=np.float64)
+    hours: FloatArray = _hours(time_zone, slots, len(queries_per_hour)) @ np.asarray(queries_per_hour, dtype=np.float64)
+    return hours
 
 
-def _between(profile: Sequence[float], zone: ZoneInfo, start: datetime, end: datetime) -> float:
-    total, moment = 0.0, start
-    while moment < end:
-        step = datetime.fromtimestamp((moment.timestamp() // STEP_SECONDS + 1) * STEP_SECONDS, UTC)
-        following = min(end, step)
-        local = moment.astimezone(zone)
-        hour = local.hour + (24 * local.weekday() if len(profile) == HOURS_PER_WEEK else 0)
-        total += profile[hour] * ((following - moment) / timedelta(hours=1))
-        moment = following
-    return total
+@lru_cache(maxsize=64)
+def _hours(time_zone: str, slots: Slots, length: int) -> FloatArray:
+    """How much of each slot falls into each hour of the profile, [T, length], h: the same for every pair of a zone."""
+    zone, found = ZoneInfo(time_zone), np.zeros((slots.count, length))
+    for n, (start, end) in enumerate(slots):
+        moment = start
+        while moment < end:
+            step = datetime.fromtimestamp((moment.timestamp() // STEP_SECONDS + 1) * STEP_SECONDS, UTC)
+            following = min(end, step)
+            local = moment.astimezone(zone)
+            hour = local.hour + (24 * local.weekday() if length == HOURS_PER_WEEK else 0)
+            found[n, hour] += (following - moment) / timedelta(hours=1)
+            moment = following
+    found.flags.writeable = False
+    return found

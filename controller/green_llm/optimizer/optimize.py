@@ -115,9 +115,10 @@ def weighted(
     time_limit_s: float | None = None,
     seed: int | None = None,
     progress: Progress | None = None,
+    session: Session | None = None,
 ) -> Result:
     """The finished optimum of a weighted sum of objectives in their raw units. As ``optimize`` otherwise."""
-    return _solve(instance, Order(tuple(weights)), "weighted", weights, time_limit_s, None, seed, progress, None)
+    return _solve(instance, Order(tuple(weights)), "weighted", weights, time_limit_s, None, seed, progress, session)
 
 
 def _solve(

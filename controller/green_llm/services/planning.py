@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from green_llm.domain.amounts import Ledger
 from green_llm.domain.audit import AuditBatch
-from green_llm.domain.plan import Plan, Termination
+from green_llm.domain.plan import Plan, Result, Termination
 from green_llm.domain.request import Kind, ObjectKey, Problem
 from green_llm.domain.routes import BackendKey, RouteKey
 from green_llm.domain.slo import Verdict
@@ -48,6 +48,8 @@ BORROWED = 1e-6
 """Of what remains of the period's water: less than this is rounding."""
 LONGEST_CHARGE = timedelta(days=7)
 """Elapsed time beyond it (the planner was away) is counted as uncharged."""
+Solve = Callable[..., Result]
+"""As ``optimize``."""
 
 
 @dataclass
@@ -69,7 +71,10 @@ class Planning:
         ledgers: LedgerStore,
         time_limit_s: float | None = None,
         audit: AuditStore | None = None,
+        solve: Solve = optimize,
     ) -> None:
+        """``solve`` is what plans: the lexicographic optimum, or what it is compared with in a back-test."""
+        self._solver = solve
         self._audit = audit
         self._signals, self._demand, self._routes, self._ledgers = signals, demand, routes, ledgers
         self._time_limit_s = time_limit_s
@@ -254,7 +259,7 @@ class Planning:
         assembled = assemble(policy.name, usable, rest, interval.book, window, water_cap=cap)
         try:
             result = await asyncio.to_thread(
-                optimize,
+                self._solver,
                 assembled.instance,
                 policy.order,
                 time_limit_s=self._time_limit_s,

@@ -39,7 +39,7 @@ from green_llm.signals.freshness import (
 )
 from green_llm.signals.live import RECENT, LiveHub
 from green_llm.signals.providers.csv import ReadText
-from green_llm.signals.recordings import Recordings
+from green_llm.signals.recordings import Recorded
 from green_llm.signals.registry import provider_of
 from green_llm.signals.resample import to_slots
 
@@ -64,7 +64,7 @@ class _Round:
 class Collector:
     """Implements ``services.ports.SignalCollector``. Providers live as long as their source's configuration."""
 
-    def __init__(self, read_text: ReadText, hub: LiveHub | None = None, recordings: Recordings | None = None) -> None:
+    def __init__(self, read_text: ReadText, hub: LiveHub | None = None, recordings: Recorded | None = None) -> None:
         """``hub`` asks live services; ``recordings`` stand for them in a replay; without either they cannot be used."""
         self._read_text, self._hub, self._recordings = read_text, hub, recordings
         self._providers: dict[str, tuple[Source, SignalProvider]] = {}

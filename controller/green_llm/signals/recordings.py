@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import numpy as np
@@ -49,6 +49,18 @@ class Question:
         """As the files have it."""
         place = "" if self.place is None else json.dumps(asdict(self.place), sort_keys=True)
         return self.source, self.kind.value, json.dumps(dict(self.params), sort_keys=True), place
+
+
+class Recorded(Protocol):
+    """What was recorded, wherever it is kept."""
+
+    def table(self, question: Question) -> Table | None:
+        """Everything recorded of a question; None where there is nothing.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        ...
 
 
 class Recordings:

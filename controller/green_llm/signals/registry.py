@@ -37,7 +37,7 @@ from green_llm.signals.providers.persistence import History, PersistenceProvider
 from green_llm.signals.providers.recorded import RecordedProvider
 from green_llm.signals.providers.static import StaticProvider
 from green_llm.signals.providers.tariff import TariffProvider
-from green_llm.signals.recordings import Recordings
+from green_llm.signals.recordings import Recorded
 
 FEEDS: Mapping[str, Feed] = {
     "Awattar": awattar.FEED,
@@ -59,7 +59,7 @@ FEEDS: Mapping[str, Feed] = {
 
 
 def provider_of(
-    source: Source, read_text: ReadText, history: History, hub: LiveHub | None, recordings: Recordings | None = None
+    source: Source, read_text: ReadText, history: History, hub: LiveHub | None, recordings: Recorded | None = None
 ) -> SignalProvider:
     """The provider a source configures; with ``recordings`` a live one gives what it said at the time."""
     match source.settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -21,7 +22,12 @@ def to_slots(
     A slot made of several points has the worst quality and the oldest issue among them.
     """
     ordered = sorted(points, key=lambda point: point.start)
-    return [_slot(ordered, source, start, end, transform) for start, end in slots]
+    starts, ends = [point.start for point in ordered], [point.end for point in ordered]
+    return [
+        # Points do not overlap: those that touch a slot are next to each other.
+        _slot(ordered[bisect_right(ends, start) : bisect_left(starts, end)], source, start, end, transform)
+        for start, end in slots
+    ]
 
 
 def _slot(

@@ -11,7 +11,7 @@ from green_llm.domain.topology import Site
 from green_llm.errors import GreenLLMError
 from green_llm.signals.collect import place_of
 from green_llm.signals.providers.csv import ReadText, file_of, parse
-from green_llm.signals.recordings import Question, Recordings
+from green_llm.signals.recordings import Question, Recorded
 from green_llm.signals.table import Table
 
 
@@ -26,7 +26,7 @@ def recorded_files(sites: Collection[Site], sources: Mapping[str, Source]) -> It
 
 
 def common_span(
-    sites: Collection[Site], sources: Mapping[str, Source], read_text: ReadText, recordings: Recordings
+    sites: Collection[Site], sources: Mapping[str, Source], read_text: ReadText, recordings: Recorded
 ) -> tuple[datetime, datetime] | None:
     """The time that all recorded files cover; None where there is none or they do not overlap."""
     starts, ends = [], []
@@ -46,7 +46,7 @@ def common_span(
     return datetime.fromtimestamp(max(starts), UTC), datetime.fromtimestamp(min(ends), UTC)
 
 
-def _recorded(sites: Collection[Site], sources: Mapping[str, Source], recordings: Recordings) -> Iterator[Table]:
+def _recorded(sites: Collection[Site], sources: Mapping[str, Source], recordings: Recorded) -> Iterator[Table]:
     """What was recorded of every live question of the sites."""
     questions = {}
     for site in sites:

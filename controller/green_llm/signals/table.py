@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
@@ -29,6 +29,8 @@ class Table:
     quality: tuple[Quality, ...]
     longest: float
     """Longest interval, s: how far before a window a row can begin that reaches into it."""
+    points: dict[tuple[int, str, tuple[tuple[str, float], ...]], Point] = field(default_factory=dict, repr=False)
+    """What was made of the rows so far."""
 
     def visible(self, query: SignalQuery, where: str) -> tuple[Point, ...]:
         """Rows that touch the query's interval and were known at its ``now``, without overlap.
@@ -44,6 +46,9 @@ class Table:
         rows = rows[(self.end[rows] > start) & (self.visible_from[rows] <= now)]
         issued = np.nan_to_num(self.issued[rows], nan=np.inf)
         best = rows[np.lexsort((self.visible_from[rows], issued, self.actual[rows]))][::-1]
+        first = best[np.unique(self.start[best], return_index=True)[1]]
+        if (self.end[first][:-1] <= self.start[first][1:]).all():
+            return tuple(self._point(row, query, where) for row in first.tolist())
         taken: list[int] = []
         begun: set[float] = set()
         for row in best.tolist():
@@ -55,6 +60,12 @@ class Table:
         return tuple(self._point(row, query, where) for row in sorted(taken))
 
     def _point(self, row: int, query: SignalQuery, where: str) -> Point:
+        key = (row, query.unit, tuple(query.exchange_rates.items()))
+        if key not in self.points:
+            self.points[key] = self._made(row, query, where)
+        return self.points[key]
+
+    def _made(self, row: int, query: SignalQuery, where: str) -> Point:
         try:
             value = convert(float(self.value[row]), self.unit[row], query.unit, query.exchange_rates)
         except ValueError as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -24,15 +26,15 @@ class PersistenceProvider:
 
     async def fetch(self, query: SignalQuery) -> Series:
         """Points of quality PERSISTENCE, with the issue times of what they repeat."""
-        zone = ZoneInfo(query.time_zone)
-        moments = _steps(query.start, query.end)
-        sources = [_days_before(moment, self._days, zone) for moment in moments[:-1]]
+        moments, sources = _repeated(query.start, query.end, self._days, query.time_zone)
         past = await self._history(replace(query, start=min(sources), end=max(sources) + STEP))
+        starts = [point.start for point in past]
         points: list[Point] = []
         for (start, end), source in zip(pairwise(moments), sources, strict=True):
-            origin = next((point for point in past if point.start <= source < point.end), None)
-            if origin is None:
+            place = bisect_right(starts, source) - 1
+            if place < 0 or source >= past[place].end:
                 continue
+            origin = past[place]
             point = Point(start, end, origin.value, Quality.PERSISTENCE, origin.issued_at)
             if (
                 points
@@ -42,6 +44,15 @@ class PersistenceProvider:
                 point = replace(point, start=points.pop().start)
             points.append(point)
         return Series(query.kind, self._name, query.unit, tuple(points))
+
+
+@lru_cache(maxsize=64)
+def _repeated(
+    start: datetime, end: datetime, days: int, time_zone: str
+) -> tuple[tuple[datetime, ...], tuple[datetime, ...]]:
+    """The bounds of the steps, and the moment that each repeats: the same for every site of a zone."""
+    moments = _steps(start, end)
+    return tuple(moments), tuple(_days_before(moment, days, ZoneInfo(time_zone)) for moment in moments[:-1])
 
 
 def _steps(start: datetime, end: datetime) -> list[datetime]:

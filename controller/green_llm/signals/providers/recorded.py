@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from green_llm.domain.series import Series, SignalQuery
 from green_llm.errors import SignalError, StoreError
-from green_llm.signals.recordings import Question, Recordings
+from green_llm.signals.recordings import Question, Recorded
 
 
 class RecordedProvider:
     """Implements ``services.ports.SignalProvider`` for one live source."""
 
-    def __init__(self, name: str, recordings: Recordings) -> None:
+    def __init__(self, name: str, recordings: Recorded) -> None:
         self._name, self._recordings = name, recordings
 
     async def fetch(self, query: SignalQuery) -> Series:

@@ -1,0 +1,61 @@
+"""``green-llm backtest`` as a user meets it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Run
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "three-sites"
+HALF_DAY = ("--from", "2026-10-29T00:00Z", "--to", "2026-10-29T12:00Z", "--interval", "3600", "--against", "nearest")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EXAMPLE, tmp_path / "demo"))
+
+
+def test_it_says_what_was_saved_and_changes_nothing(cli: Run, directory: Path) -> None:
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    ran = cli("backtest", directory, *HALF_DAY, "--json", "--processes", "2")
+    assert ran.status == 0, ran.err
+    found = ran.json
+    assert found["format"] == "green-llm-backtest/1"
+    assert found["intervals"] == 12
+    assert set(found["methods"]) == {"ours", "nearest"}
+    assert found["methods"]["ours"]["emissions_kg"] < found["methods"]["nearest"]["emissions_kg"]
+    assert found["methods"]["ours"]["queries"] == pytest.approx(found["methods"]["nearest"]["queries"])
+    assert found["savings"]["nearest"]["emissions_kg"]["percent"] > 0
+    assert found["savings"]["nearest"]["cost"]["low_percent"] is None
+    for objective, measure in (("cost", "cost"), ("emissions", "emissions_kg"), ("water", "water_l")):
+        assert found["bounds"][objective]["value"] <= found["methods"]["ours"][measure]
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+def test_it_prints_tables(cli: Run, directory: Path) -> None:
+    ran = cli("backtest", directory, *HALF_DAY, "--no-bounds", "--processes", "1")
+    assert ran.status == 0, ran.err
+    assert "ours saves against" in ran.out
+    assert "too few days for intervals: 0 whole ones, 28 are needed" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--against", "closest"], '--against: "closest" is unknown (known: foresight, static'),
+        (["--static", "oregon=0.5"], "--static: shares sum to 0.5, not 1"),
+        (["--static", "mars=1"], '--static: "mars" is no site (known: iowa, oregon, virginia)'),
+        (["--interval", "1000"], "--interval: 1000 s neither divides the slot of 3600 s"),
+        (["--policy", "other"], 'there is no GreenPolicy "other" (known: default)'),
+        (["--from", "2027-01-01", "--to", "2026-01-01"], "leave no interval"),
+        (["--weights", "cost=much"], '--weighted: "cost=much" must be NAME=NUMBER'),
+    ],
+)
+def test_wrong_options_are_one_message(cli: Run, options: list[str], message: str) -> None:
+    ran = cli("backtest", EXAMPLE, *options)
+    assert ran.status == 2
+    assert message in ran.err
+    assert len(ran.err.splitlines()) == 1
