@@ -60,13 +60,17 @@ def waves(site: str, hour: int) -> float:
     return (40.0 if night else 80.0) + 7.0 * ((hour // 24 * 5 + hour) % 3)
 
 
-def recorded_world(days: int = 4, *, price: Value = waves, carbon: Value | None = None, **changes: Any) -> World:
+def recorded_world(
+    days: int = 4, *, price: Value = waves, carbon: Value | None = None, forecast_error: float = 0.2, **changes: Any
+) -> World:
     """Two sites whose price and carbon are recorded; ``policy``, ``demand`` and sites by name take changes."""
     intensity = carbon or (lambda site, hour: 900.0 - 8.0 * price(site, hour))
     texts = {}
     for site in SITES:
         texts[f"price-{site}.csv"] = day_ahead(days, lambda hour, site=site: price(site, hour))  # type: ignore[misc]
-        texts[f"carbon-{site}.csv"] = measured(days, lambda hour, site=site: intensity(site, hour), "g/kWh")  # type: ignore[misc]
+        texts[f"carbon-{site}.csv"] = measured(
+            days, lambda hour, site=site: intensity(site, hour), "g/kWh", forecast_error
+        )  # type: ignore[misc]
     signals = {
         site: {
             SignalKind.ELECTRICITY_PRICE: (SignalRef("price", {"site": site}, basis="DayAhead"),),

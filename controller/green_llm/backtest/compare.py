@@ -26,6 +26,7 @@ from green_llm.domain.plan import LimitKind, Objective
 from green_llm.domain.request import Policy
 from green_llm.domain.time import floor_to_slot
 from green_llm.errors import InvalidInputError
+from green_llm.services import tolerances
 
 WARM_UP = timedelta(days=1)
 """The first recorded day is there for persistence and forecasts of demand to learn from."""
@@ -153,14 +154,28 @@ def document(compared: Compared) -> dict[str, Any]:
         "end": span.end.isoformat(),
         "interval_seconds": span.step_seconds,
         "intervals": span.count,
-        "order": [
-            {"objective": o.value, "tolerance_percent": 100.0 * t.relative}
-            for o, t in zip(policy.order.objectives, policy.order.tolerances, strict=True)
-        ],
+        "order": _tolerances(compared),
         "methods": {method.value: _method(compared, method) for method in methods},
         "savings": {method.value: _savings(compared, method) for method in methods if method is not Method.OURS},
         "bounds": {objective.value: _bound(compared, entry) for objective, entry in compared.bounds.items()},
     }
+
+
+def _tolerances(compared: Compared) -> list[dict[str, Any]]:
+    """The order, with what its tolerances were used for over all executed slots: E / M beside the tolerance."""
+    order, decisions = compared.policy.order, compared.ran[Method.OURS].decisions
+    spent = {} if decisions is None or decisions.ledger is None else decisions.ledger.spent
+    found = []
+    for name, objective, tolerance in zip(tolerances.names(order), order.objectives, order.tolerances, strict=True):
+        used = spent.get(name)
+        found.append(
+            {
+                "objective": objective.value,
+                "tolerance_percent": 100.0 * tolerance.relative,
+                "realised_excess_percent": 100.0 * used.excess / used.optimum if used and used.optimum else None,
+            }
+        )
+    return found
 
 
 def _method(compared: Compared, method: Method) -> dict[str, Any]:

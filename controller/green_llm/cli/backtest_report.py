@@ -37,6 +37,12 @@ def print_compared(compared: Compared) -> None:
         if values["broken"]:
             console.print(f"{name} breaks {broken(values['broken'])}", highlight=False)
     console.print(_savings(found))
+    for entry in found["order"]:
+        if entry["realised_excess_percent"] is not None:
+            console.print(
+                f"{entry['objective']}: {entry['realised_excess_percent']:.2f} % given up over all slots, of "
+                f"{entry['tolerance_percent']:g} % allowed", highlight=False,
+            )  # fmt: skip
     for objective, bound in found["bounds"].items():
         console.print(_bound(objective, bound), highlight=False)
     days = next((s["days"] for by in found["savings"].values() for s in by.values()), 0)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 
+from green_llm.domain.plan import Spent
 from green_llm.domain.slo import Guards
 
 
@@ -89,6 +90,16 @@ OTHER_CLASSES = "other"
 """In place of a class, for those that a month has no room for."""
 
 
+@dataclass(frozen=True)
+class Promise:
+    """What slot 0 of the last plan is worth in one objective, a whole slot of it."""
+
+    optimum: float
+    """In that phase's own optimum."""
+    value: float
+    """In the plan."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ledger:
     """What a policy's traffic has taken so far. Kept outside the process; charged with elapsed time only."""
@@ -117,6 +128,12 @@ class Ledger:
     """Since when a site without signals keeps its share, by site."""
     last_write: Mapping[str, datetime] = field(default_factory=dict)
     """When the weights of a rule were written last, by ``route/rule`` as ``services.weighing`` names it."""
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    """What executed slots have used of each tolerance, by the order up to the objective (``cost/emissions``)."""
+    promised: Mapping[str, Promise] = field(default_factory=dict)
+    """The same of the plan that is being executed; not yet in ``spent``."""
+    promised_at: datetime | None = None
+    """When that plan was made."""
     before: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Shares by site before a rule's last shift, while it has yet to prove itself; with an SLO only."""
     guards: Guards = field(default_factory=dict)

@@ -7,7 +7,8 @@ from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from green_llm.domain.amounts import Amounts, Ledger, Month
+from green_llm.domain.amounts import Amounts, Ledger, Month, Promise
+from green_llm.domain.plan import Spent
 from green_llm.domain.slo import SiteGuard
 from green_llm.errors import StoreError
 
@@ -49,7 +50,7 @@ def _ledger(document: dict[str, Any]) -> Ledger:
     if set(document) - known:
         raise ValueError(f'unknown field "{min(set(document) - known)}"')
     values: dict[str, Any] = dict(document)
-    for name in ("charged_until", "period_start", "slot_start"):
+    for name in ("charged_until", "period_start", "slot_start", "promised_at"):
         if values.get(name) is not None:
             values[name] = _moment(values[name])
     for name in TOTALS:
@@ -58,6 +59,8 @@ def _ledger(document: dict[str, Any]) -> Ledger:
     for name in ("held_since", "last_write"):
         values[name] = {key: _moment(text) for key, text in values.get(name, {}).items()}
     values["guards"] = {(entry.pop("site"), entry.pop("profile")): _guard(entry) for entry in values.get("guards", [])}
+    values["spent"] = {name: Spent(**entry) for name, entry in values.get("spent", {}).items()}
+    values["promised"] = {name: Promise(**entry) for name, entry in values.get("promised", {}).items()}
     return Ledger(**values)
 
 

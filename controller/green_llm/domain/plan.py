@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -24,6 +25,16 @@ class Objective(StrEnum):
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What executed slots have given up of one objective, in its unit."""
+
+    optimum: float = 0.0
+    """M = Σ |value of an executed slot in the phase's own optimum|."""
+    excess: float = 0.0
+    """E = Σ (value of the executed slot − that)."""
+
+
+@dataclass(frozen=True)
 class Tolerance:
     """How much of one objective may be given up for those after it."""
 
@@ -31,10 +42,32 @@ class Tolerance:
     """Share of the optimum's absolute value."""
     absolute: float | None = None
     """In the objective's unit; counts instead of ``relative`` where given."""
+    spent: Spent | None = None
+    """What earlier solves have used: ``relative`` then holds over all of them, not afresh for each."""
 
     def budget(self, optimum: float) -> float:
-        """The most this objective may be in later phases: o* + tol."""
-        return optimum + (self.relative * abs(optimum) if self.absolute is None else self.absolute)
+        """The most this objective may be in later phases: o* + what may be given up."""
+        if self.absolute is not None:
+            return optimum + self.absolute
+        fresh = self.relative * abs(optimum)
+        return optimum + (fresh if self.spent is None else min(2.0 * fresh, max(0.0, self._left(optimum))))
+
+    def follows(self, optimum: float) -> float:
+        """D budget / d optimum."""
+        if self.absolute is not None:
+            return 1.0
+        slope = math.copysign(self.relative, optimum) if optimum else 0.0
+        if self.spent is None:
+            return 1.0 + slope
+        left = self._left(optimum)
+        if left <= 0.0:
+            return 1.0
+        return 1.0 + (2.0 * slope if 2.0 * self.relative * abs(optimum) < left else slope)
+
+    def _left(self, optimum: float) -> float:
+        """Tol·(M + |o*|) − E."""
+        spent = self.spent or Spent()
+        return self.relative * (spent.optimum + abs(optimum)) - spent.excess
 
 
 DEFAULT_TOLERANCE = Tolerance()
@@ -130,6 +163,8 @@ class Phase:
     """None where none is known."""
     gap: float | None
     """(optimum − lower_bound) / max(|optimum|, scale·1e-9); None where no bound is known."""
+    first_slot: float
+    """The objective's value in slot 0 of this phase's own optimum."""
     seconds: float
 
 

@@ -55,6 +55,21 @@ def best_grid_energy(instance: Instance, shares: FloatArray, order: Order) -> Fl
     return np.where(decisive < 0.0, most, least)
 
 
+def slot_values(instance: Instance, plan: Plan, objective: Objective) -> FloatArray:
+    """One objective of a plan by slot, [T], in its unit."""
+    if objective is Objective.DELAY:
+        delay: FloatArray = (instance.delay_penalty[None, :, None] * mean_delays(instance, plan.shares)).sum(
+            axis=(0, 1)
+        )
+        return delay
+    grid = plan.grid_energy_kwh
+    if objective is Objective.WATER:
+        water: FloatArray = water_liters(instance, facility_kwh(instance, plan.shares), grid).sum(axis=0)
+        return water
+    priced: FloatArray = (grid_prices(instance, objective) * grid).sum(axis=0)
+    return priced
+
+
 def values(instance: Instance, plan: Plan) -> Values:
     """All objectives of a plan, its energy and the renewables it displaces."""
     facility = facility_kwh(instance, plan.shares)

@@ -13,7 +13,7 @@ from green_llm.errors import InvalidInputError, NoPlanError, TimeUpError
 from green_llm.optimizer import diagnosis
 from green_llm.optimizer.baselines import nearest_shares
 from green_llm.optimizer.coefficients import has_demand, may_serve, scales, uniform_shares
-from green_llm.optimizer.evaluate import values
+from green_llm.optimizer.evaluate import slot_values, values
 from green_llm.optimizer.extract import extract, with_shares
 from green_llm.optimizer.finishing import remove_slack, stay_close
 from green_llm.optimizer.lexicographic import Done, Progress, Run, Session, Stage, run, seconds_since
@@ -208,7 +208,7 @@ def _result(
         method=method,
         plan=plan,
         values=values(instance, plan),
-        phases=_phases(own, task.named),
+        phases=_phases(form, own, task.named),
         phases_not_reached=task.named[len(own) :],
         binding=binding_limits(form, own, task.named, plan),
         diagnosis=tuple(violation.diagnosis() for violation in broken),
@@ -224,15 +224,15 @@ def _own_phases(task: _Task, ended: Run) -> tuple[Done, ...]:
     return tuple(done for done in ended.done if done.stage.name in names)
 
 
-def _phases(done: tuple[Done, ...], objectives: tuple[Objective, ...]) -> tuple[Phase, ...]:
+def _phases(form: StandardForm, done: tuple[Done, ...], objectives: tuple[Objective, ...]) -> tuple[Phase, ...]:
     phases = []
     for number, (objective, phase) in enumerate(zip(objectives, done, strict=False)):
         optimum, bound = phase.solution.objective, phase.solution.lower_bound
         size = max(abs(optimum), phase.stage.scale_or_1 * 1e-9)
         budget = phase.budget if number < len(objectives) - 1 else None
-        phases.append(
-            Phase(objective, optimum, budget, bound, max(0.0, optimum - bound) / size, phase.solution.seconds)
-        )
+        gap = max(0.0, optimum - bound) / size
+        first = float(slot_values(form.instance, extract(form, phase.solution.columns), objective)[0])
+        phases.append(Phase(objective, optimum, budget, bound, gap, first, phase.solution.seconds))
     return tuple(phases)
 
 

@@ -2,7 +2,7 @@
 
 The dual of phase k alone is not it: when a limit moves, earlier optima move, and with them the budgets phase k works
 under. So the total is the own dual plus, for every earlier budget row m, its dual times how much the budget follows
-its optimum (1 + tol_m · sign o_m*, or 1 for an absolute tolerance) times the total derivative of that optimum. A phase
+its optimum (``Tolerance.follows``) times the total derivative of that optimum. A phase
 kept by fixing needs no such term: what is fixed at a limit moves with it and carries its own dual.
 """
 
@@ -70,16 +70,12 @@ def total_derivatives(form: StandardForm, done: Sequence[Done]) -> FloatArray:
         totals[k] = own
         for m, earlier in enumerate(done[:k]):
             if earlier.budget_row is not None:
-                totals[k] += solution.row_duals[earlier.budget_row] * _follows(earlier) * totals[m]
+                totals[k] += (
+                    solution.row_duals[earlier.budget_row]
+                    * earlier.stage.tolerance.follows(earlier.solution.objective)
+                    * totals[m]
+                )
     return totals
-
-
-def _follows(earlier: Done) -> float:
-    """D budget / d optimum of a phase kept by a budget row."""
-    tolerance = earlier.stage.tolerance
-    return (
-        1.0 if tolerance.absolute is not None else 1.0 + tolerance.relative * float(np.sign(earlier.solution.objective))
-    )
 
 
 def _limits(form: StandardForm, plan: Plan, totals: FloatArray) -> Iterator[_Limit]:

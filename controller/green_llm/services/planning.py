@@ -17,7 +17,7 @@ from green_llm.domain.slo import Verdict
 from green_llm.domain.time import Slots, floor_to_slot, slots_from
 from green_llm.errors import NoPlanError, SignalError, StoreError
 from green_llm.optimizer import Session, optimize
-from green_llm.services import valuing
+from green_llm.services import tolerances, valuing
 from green_llm.services.accounting import open_ledger, plan_water_liters, slots_in_period, water_account
 from green_llm.services.admission import PolicyRequest
 from green_llm.services.assemble import Traffic, assemble
@@ -100,6 +100,8 @@ class Planning:
         clock.lap("write")
         written = {e.binding.key for e in weighed if e.write and e.binding.route not in failed}
         ledger = _kept(interval, weighed, after, written)
+        if planned.result is not None and planned.assembled is not None:
+            ledger = tolerances.promised(ledger, request.policy.order, planned.assembled.instance, planned.result, now)
         audit_error = await self._keep(interval.audit)
         await self._ledgers.save(request.policy.name, ledger)
         self._guarding[request.policy.name] = replace(interval.guarding, guards=ledger.guards)
@@ -154,6 +156,7 @@ class Planning:
         """Collect signals and demand, charge what has elapsed, see which sites can be planned with."""
         policy = request.policy
         ledger = await self._ledgers.load(policy.name) or open_ledger(now, policy.slot_seconds)
+        ledger = tolerances.executed(ledger, now, policy.slot_seconds, policy.slots)
         slots = slots_from(now, policy.slot_seconds, policy.slots)
         window, past = _window(ledger, slots, now)
         book, measured = await asyncio.gather(
@@ -261,7 +264,7 @@ class Planning:
             result = await asyncio.to_thread(
                 self._solver,
                 assembled.instance,
-                policy.order,
+                tolerances.over_time(policy.order, interval.ledger),
                 time_limit_s=self._time_limit_s,
                 previous=memory.previous,
                 session=memory.session,
