@@ -29,7 +29,7 @@ def test_solve_prints_one_json_object(cli: Cli) -> None:
     assert (found["termination"], found["method"]) == ("optimal", "lexicographic")
     assert [phase["objective"] for phase in found["phases"]] == ["cost", "carbon", "delay"]
     assert found["phases"][-1]["budget"] is None
-    assert set(found["phases"][0]) == {"objective", "optimum", "budget", "lower_bound", "gap", "seconds"}
+    assert set(found["phases"][0]) == {"objective", "optimum", "budget", "lower_bound", "first_slot", "gap", "seconds"}
     assert set(found["values"]) == {
         "cost", "carbon", "delay", "emissions", "water", "energy", "displaced_renewables_kwh"
     }  # fmt: skip

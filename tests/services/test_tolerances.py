@@ -58,7 +58,7 @@ async def _rolled(*, memory: bool) -> dict[str, Spent]:
         carbon=lambda site, _hour: 200.0 if site == "near" else 700.0, forecast_error=0.0, policy={"order": ORDER},
     )  # fmt: skip
     days = span(1.5)
-    signals, demand, _ = collectors(world, days.end)
+    signals, demand = collectors(world)
     routes, ledgers = MemoryRoutes(world.routes), MemoryLedgers()
     planning = Planning(signals, demand, routes, ledgers)
     request = world.request(None)

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from green_llm.backtest.replay import Afterwards, Span
-from green_llm.backtest.world import World
+from green_llm.backtest.replay import Span, Task, afterwards
 from green_llm.domain.request import Policy
 from green_llm.domain.series import SignalBook
 from green_llm.domain.time import Slots
@@ -51,8 +50,10 @@ class Day:
         return assemble(self.request.policy.name, self.request.sites, traffic, self.book, window)
 
 
-async def days(world: World, request: PolicyRequest, after: Afterwards, span: Span) -> AsyncIterator[Day]:
+async def days(task: Task) -> AsyncIterator[Day]:
     """The days of a back-test in order, on a grid of its intervals."""
+    world, request, span = task.world, task.request(), task.span
+    signals, demand = afterwards(task)
     first = 0
     while first < span.count:
         start = span.slots.slot_start(first)
@@ -60,11 +61,13 @@ async def days(world: World, request: PolicyRequest, after: Afterwards, span: Sp
         until = min(midnight, _period_end(start, span, request.policy))
         inside = max(1, int((until - start).total_seconds() // span.step_seconds))
         slots = Slots(start, span.step_seconds, min(inside, span.count - first))
-        book = await after.book(request.policy, request.sites, request.sources, slots)
+        book = await signals.collect(request.policy, request.sites, request.sources, slots, start)
         traffic, pairs = [], []
         for number, pair in enumerate(request.pairs):
             try:
-                arrivals = await after.arrivals(pair.entry, pair.area, pair.demand.namespace, request.sources, slots)
+                arrivals = await demand.collect(
+                    pair.entry, pair.area, pair.demand.namespace, request.sources, slots, start
+                )
             except SignalError:
                 continue  # what nobody has counted is nobody's traffic; the report says how many pairs
             traffic.append(Traffic(pair, arrivals, pair_shares(pair, world.routes), static_shares(pair, world.routes)))

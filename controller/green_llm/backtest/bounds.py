@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from green_llm.backtest.actuals import days, period_of
-from green_llm.backtest.replay import Progress, Task, collectors
+from green_llm.backtest.replay import Progress, Task
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Objective, Order, Termination
 from green_llm.errors import NoPlanError
@@ -135,10 +135,9 @@ def _least(days_: _Days, budget: float | None) -> _Part | None:
 
 async def _periods(task: Task) -> list[list[Instance]]:
     """The days whose values are all known, by water period."""
-    request = task.request()
-    _, _, after = collectors(task.world, task.span.end)
+    policy = task.request().policy
     found: dict[int, list[Instance]] = {}
-    async for day in days(task.world, request, after, task.span):
+    async for day in days(task):
         if day.traffic and all(value is not None for values in day.book.values.values() for value in values):
-            found.setdefault(period_of(day.first, task.span, request.policy), []).append(day.free().instance)
+            found.setdefault(period_of(day.first, task.span, policy), []).append(day.free().instance)
     return [found[number] for number in sorted(found)]

@@ -16,6 +16,7 @@ import numpy as np
 from green_llm.backtest import parallel
 from green_llm.backtest.actuals import period_of
 from green_llm.backtest.bounds import BOUNDED, Bound, bound
+from green_llm.backtest.inputs import NOT_SEEN, SAID, basis, inputs_of
 from green_llm.backtest.methods import Method, Settings
 from green_llm.backtest.replay import Span, Task, degraded
 from green_llm.backtest.run import Ran, run
@@ -145,6 +146,8 @@ def document(compared: Compared) -> dict[str, Any]:
     """What `green-llm backtest --json` prints."""
     span, policy = compared.backtest.span, compared.policy
     methods = [method for method in Method if method in compared.ran]
+    inputs = inputs_of(compared.backtest.world.request(policy.name), compared.backtest.world.annotations)
+    found = basis(inputs)
     return {
         "format": "green-llm-backtest/1",
         "directory": compared.backtest.world.name,
@@ -154,9 +157,13 @@ def document(compared: Compared) -> dict[str, Any]:
         "end": span.end.isoformat(),
         "interval_seconds": span.step_seconds,
         "intervals": span.count,
+        "basis": found.value,
+        "basis_said": SAID[found],
         "order": _tolerances(compared),
         "methods": {method.value: _method(compared, method) for method in methods},
         "savings": {method.value: _savings(compared, method) for method in methods if method is not Method.OURS},
+        "inputs": [asdict(entry) for entry in inputs],
+        "not_seen": list(NOT_SEEN),
         "bounds": {objective.value: _bound(compared, entry) for objective, entry in compared.bounds.items()},
     }
 

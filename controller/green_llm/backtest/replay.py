@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from green_llm.domain.arrivals import Arrivals
 from green_llm.domain.instance import FloatArray
 from green_llm.domain.plan import Termination
 from green_llm.domain.request import DemandEntry, Policy, Source
-from green_llm.domain.series import MeasureKey, SignalBook
+from green_llm.domain.series import Measure, MeasureKey, Point, SignalBook
 from green_llm.domain.time import Slots
 from green_llm.domain.topology import Area, Site
 from green_llm.services.admission import PolicyRequest
@@ -90,84 +90,57 @@ class Decisions:
     """As it was at the end."""
 
 
-class _Scaled:
-    """Demand times a factor."""
+@dataclass(frozen=True)
+class _Signals:
+    """Recorded signals; with a ``moment`` as they were known then, whatever the time."""
 
-    def __init__(self, demand: DemandCollector, factor: float) -> None:
-        self._demand, self._factor = demand, factor
+    collector: Collector
+    moment: datetime | None = None
+
+    async def collect(
+        self, policy: Policy, sites: Collection[Site], sources: Mapping[str, Source], slots: Slots, now: datetime
+    ) -> SignalBook:
+        """A value per slot."""
+        return await self.collector.collect(policy, sites, sources, slots, self.moment or now)
+
+    async def measured(self, *_: object) -> Mapping[MeasureKey, float]:
+        """Nothing: it is shown, never planned with."""
+        return {}
+
+    async def recent(self, *_: object) -> Mapping[Measure, Sequence[Point] | str]:
+        """Nothing: what servers measured was under the weights of then."""
+        return {}
+
+
+@dataclass(frozen=True)
+class _Demand:
+    """Recorded demand times a factor; with a ``moment`` as it was known then."""
+
+    demand: MeasuredDemand
+    factor: float
+    moment: datetime | None = None
 
     async def collect(
         self, entry: DemandEntry, area: Area, namespace: str, sources: Mapping[str, Source], slots: Slots, now: datetime
     ) -> Arrivals:
         """Queries per slot."""
-        found = await self._demand.collect(entry, area, namespace, sources, slots, now)
-        return replace(found, queries=found.queries * self._factor)
+        found = await self.demand.collect(entry, area, namespace, sources, slots, self.moment or now)
+        return replace(found, queries=found.queries * self.factor)
+
+    async def served(self, *_: object) -> Mapping[str, float] | None:
+        """Nothing: what a gateway counted was under the weights of then."""
+        return None
 
 
-class Afterwards:
-    """Signals and demand as they are known afterwards: what really came."""
-
-    def __init__(self, signals: SignalCollector, demand: DemandCollector, moment: datetime) -> None:
-        self._signals, self._demand, self._moment = signals, demand, moment
-
-    async def book(
-        self, policy: Policy, sites: Collection[Site], sources: Mapping[str, Source], slots: Slots
-    ) -> SignalBook:
-        """The signals of some slots."""
-        return await self._signals.collect(policy, sites, sources, slots, self._moment)
-
-    async def arrivals(
-        self, entry: DemandEntry, area: Area, namespace: str, sources: Mapping[str, Source], slots: Slots
-    ) -> Arrivals:
-        """What arrived in some slots."""
-        return await self._demand.collect(entry, area, namespace, sources, slots, self._moment)
+def collectors(world: World, moment: datetime | None = None) -> tuple[SignalCollector, DemandCollector]:
+    """Signals and demand as they were known at each time; with a ``moment``, all as it was known then."""
+    collector = Collector(world.read_text, None, FrozenRecordings(world.tables))
+    return _Signals(collector, moment), _Demand(MeasuredDemand(collector.series), world.demand_factor, moment)
 
 
-class _ForesightSignals:
-    """A collector for which everything has been published."""
-
-    def __init__(self, after: Afterwards) -> None:
-        self._after = after
-
-    async def collect(
-        self, policy: Policy, sites: Collection[Site], sources: Mapping[str, Source], slots: Slots, _now: datetime
-    ) -> SignalBook:
-        """What really came."""
-        return await self._after.book(policy, sites, sources, slots)
-
-    async def measured(
-        self, _sites: Collection[Site], _sources: Mapping[str, Source], _now: datetime
-    ) -> Mapping[MeasureKey, float]:
-        """Nothing: it is shown, never planned with."""
-        return {}
-
-
-class _ForesightDemand:
-    """The same of demand."""
-
-    def __init__(self, after: Afterwards) -> None:
-        self._after = after
-
-    async def collect(
-        self,
-        entry: DemandEntry,
-        area: Area,
-        namespace: str,
-        sources: Mapping[str, Source],
-        slots: Slots,
-        _now: datetime,
-    ) -> Arrivals:
-        """What really arrived."""
-        return await self._after.arrivals(entry, area, namespace, sources, slots)
-
-
-def collectors(world: World, end: datetime) -> tuple[SignalCollector, DemandCollector, Afterwards]:
-    """Signals and demand as they were known at each time, and as they are known afterwards."""
-    signals = Collector(world.read_text, None, FrozenRecordings(world.tables))
-    demand = _Scaled(MeasuredDemand(signals.series), world.demand_factor)
-    # Demand keeps what it learned of a history's error: the two must not share it.
-    after = Afterwards(signals, _Scaled(MeasuredDemand(signals.series), world.demand_factor), end + AFTERWARDS)
-    return signals, demand, after
+def afterwards(task: Task) -> tuple[SignalCollector, DemandCollector]:
+    """What really came."""
+    return collectors(task.world, task.span.end + AFTERWARDS)
 
 
 def replay(task: Task, progress: Progress = lambda _done, _all: None) -> Decisions:
@@ -177,9 +150,7 @@ def replay(task: Task, progress: Progress = lambda _done, _all: None) -> Decisio
 
 async def _replay(task: Task, progress: Progress) -> Decisions:
     request = task.request()
-    signals, demand, after = collectors(task.world, task.span.end)
-    if task.method is Method.FORESIGHT:
-        signals, demand = _ForesightSignals(after), _ForesightDemand(after)
+    signals, demand = afterwards(task) if task.method is Method.FORESIGHT else collectors(task.world)
     routes, ledgers = MemoryRoutes(task.world.routes), MemoryLedgers()
     planning = Planning(signals, demand, routes, ledgers, solve=solver_of(task.method, task.settings))
     sites = [site.name for site in request.sites]

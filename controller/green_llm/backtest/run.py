@@ -10,7 +10,7 @@ import numpy as np
 
 from green_llm.backtest import actuals, tally
 from green_llm.backtest.methods import Method
-from green_llm.backtest.replay import Decisions, Progress, Task, collectors, replay
+from green_llm.backtest.replay import Decisions, Progress, Task, replay
 from green_llm.domain.instance import FloatArray
 from green_llm.optimizer.baselines import nearest_shares
 from green_llm.optimizer.coefficients import uniform_shares
@@ -38,10 +38,9 @@ def run(task: Task, progress: Progress = lambda _done, _all: None) -> Ran:
 
 async def _charged(task: Task, decisions: Decisions | None) -> tuple[tally.Tally, int]:
     request = task.request()
-    _, _, after = collectors(task.world, task.span.end)
     found, unknown = tally.begin(task.span.count, len(request.sites)), 0
     split = None if decisions is not None else _split(task)
-    async for day in actuals.days(task.world, request, after, task.span):
+    async for day in actuals.days(task):
         unknown = max(unknown, len(request.pairs) - len(day.pairs))
         if decisions is not None:
             tally.charge(found, day, decisions.shares[day.first : day.last])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from green_llm.domain.request import CsvSettings, LiveSettings, Mode, Resources
+from green_llm.domain.request import CsvSettings, LiveSettings, Mode, ObjectKey, Resources
 from green_llm.domain.routes import Route, RouteKey, RouteWrite
 from green_llm.domain.series import Measure
 from green_llm.errors import GreenLLMError, InvalidInputError, StoreError
@@ -62,6 +62,8 @@ class World:
     """CSV recordings by file name."""
     tables: Mapping[tuple[str, str, str, str], Table] = field(repr=False)
     """Recordings of live sources by question."""
+    annotations: Mapping[ObjectKey, Mapping[str, str]] = field(default_factory=dict)
+    """Of every resource: where its values are from."""
     digest: str = ""
     """Of every file that it was read from."""
     demand_factor: float = 1.0
@@ -131,7 +133,13 @@ def read_world(root: Path, recordings: Recordings | None = None) -> World:
         tables = dict(_tables(resources, recordings or Recordings(root / RECORDINGS)))
     except StoreError as error:
         raise InvalidInputError(str(error)) from error
-    return World(str(root), resources, routes, texts, tables, _digest(root))
+    annotations = {
+        key: {
+            str(name): str(text) for name, text in (origin.document.value["metadata"].get("annotations") or {}).items()
+        }
+        for key, origin in loaded.origins.items()
+    }
+    return World(str(root), resources, routes, texts, tables, annotations, _digest(root))
 
 
 def _digest(root: Path) -> str:

@@ -6,7 +6,19 @@ import sys
 
 import typer
 
-from green_llm.cli import account, backtest, calibrate, compare, operator, release, run, solve, validate, verify
+from green_llm.cli import (
+    account,
+    backtest,
+    calibrate,
+    compare,
+    operator,
+    release,
+    run,
+    solve,
+    validate,
+    verify,
+    what_if,
+)
 from green_llm.cli.errors import guarded
 from green_llm.cli.signals import signals
 
@@ -23,6 +35,7 @@ for _command in (
     compare.compare,
     run.run,
     backtest.backtest,
+    what_if.what_if,
     validate.validate,
     calibrate.calibrate,
     account.account,

@@ -47,6 +47,10 @@ def backtest(  # noqa: PLR0917 - options of a command
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster, such as tcp://host:8786.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.html", help="Write tables and plots into one file that needs no network."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Replay recorded days through the planner, and charge it and its baselines with what really came.
@@ -60,6 +64,10 @@ def backtest(  # noqa: PLR0917 - options of a command
 
     wanted = wanted_backtest(directory, start, end, policy, interval, against, static, weights, bounds=bounds)
     compared = run_with_progress(wanted, processes, scheduler)
+    if report is not None:
+        from green_llm.backtest.report import report as page  # noqa: PLC0415 - Plotly is heavy
+
+        report.write_text(page(compared), encoding="utf-8")
     if as_json:
         print_json(document(compared))
     else:

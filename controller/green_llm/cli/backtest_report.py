@@ -32,6 +32,7 @@ def print_compared(compared: Compared) -> None:
         f"[bold]{found['policy']}[/] {found['start'][:16]}Z to {found['end'][:16]}Z, every {found['interval_seconds']} s "
         f"({found['intervals']} intervals)"
     )
+    console.print(f"{found['basis']}: {found['basis_said']}", highlight=False)
     console.print(_values(found))
     for name, values in found["methods"].items():
         if values["broken"]:
