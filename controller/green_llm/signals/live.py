@@ -233,7 +233,8 @@ class LiveHub:
         health.forecast_errors = self._forecast_errors(source.name)
         cache.points |= {point.start: point for point in found.points}
         cache.points = {start: point for start, point in cache.points.items() if point.end > now - kept}
-        cache.error = None if cache.points else FetchError(Reason.ANSWER, "has no value for the coming hours yet")
+        nothing = "has no value of the last minutes" if _recent(query) else "has no value for the coming hours yet"
+        cache.error = None if cache.points else FetchError(Reason.ANSWER, nothing)
         moved = {s: p.value for s, p in cache.points.items()} != {s: p.value for s, p in before.items()}
         # Whoever needs recent measures looks at them all the time: they are no reason to plan anew.
         if recovered or (moved and not _recent(query)):
