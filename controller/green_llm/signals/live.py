@@ -31,7 +31,7 @@ from green_llm.domain.series import (
 )
 from green_llm.domain.units import convert
 from green_llm.errors import SignalError, StoreError
-from green_llm.signals.cache import Cache, apart, is_news
+from green_llm.signals.cache import Cache, apart, is_news, is_revised
 from green_llm.signals.feed import Ask, Feed, Found, Login
 from green_llm.signals.http import FetchError, HttpClient, Reason
 from green_llm.signals.recordings import Question as RecordedQuestion
@@ -264,10 +264,13 @@ class LiveHub:
             return
         accounting = source.accounting if query.kind is SignalKind.CARBON_INTENSITY else None
         basis = "/".join(vars(accounting).values()) if accounting is not None else query.basis or ""
-        fresh = [(point, now) for point in found.points if is_news(before.get(point.start), point)]
+        news = [point for point in found.points if is_news(before.get(point.start), point)]
+        revised = [point for point in news if is_revised(before.get(point.start), point)]
         question = RecordedQuestion(source.name, query.kind, query.params, query.place)
         try:
-            self._recordings.add(question, found.unit, basis, fresh)
+            first = [point for point in news if point not in revised]
+            self._recordings.add(question, found.unit, basis, [(point, now) for point in first])
+            self._recordings.add(question, found.unit, basis, [(point, now) for point in revised], revised=True)
         except StoreError as error:
             logger.warning("%s", error)
 
