@@ -237,7 +237,7 @@ class LiveHub:
         cache.error = None if cache.points else FetchError(Reason.ANSWER, nothing)
         moved = {s: p.value for s, p in cache.points.items()} != {s: p.value for s, p in before.items()}
         # Whoever needs recent measures looks at them all the time: they are no reason to plan anew.
-        if recovered or (moved and not _recent(query)):
+        if recovered or (moved and not _beside(query)):
             self._changed()
 
     async def past(self, source: Source, query: SignalQuery) -> Found | None:
@@ -342,6 +342,11 @@ class LiveProvider:
     async def fetch(self, query: SignalQuery) -> Series:
         """What the hub knows."""
         return await self._hub.fetch(self._source, query)
+
+
+def _beside(query: SignalQuery) -> bool:
+    """Whether plans are never made of it: then it is no reason for one."""
+    return isinstance(query.kind, Measure) and query.kind is not Measure.DEMAND
 
 
 def _recent(query: SignalQuery) -> bool:
