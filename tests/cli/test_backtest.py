@@ -59,3 +59,30 @@ def test_wrong_options_are_one_message(cli: Run, options: list[str], message: st
     assert ran.status == 2
     assert message in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+def test_a_report_is_written_beside_what_is_printed(cli: Run, directory: Path, tmp_path: Path) -> None:
+    page = tmp_path / "out.html"
+    ran = cli("backtest", directory, *HALF_DAY, "--no-bounds", "--processes", "1", "--report", page)
+    assert ran.status == 0, ran.err
+    assert "Synthetic: modelled on synthetic inputs" in ran.out
+    assert "<h1>Back-test of default</h1>" in page.read_text(encoding="utf-8")
+
+
+def test_what_if_stands_beside_what_is(cli: Run, directory: Path) -> None:
+    days = ("--from", "2026-10-29T00:00Z", "--to", "2026-10-29T04:00Z", "--interval", "3600", "--processes", "1")
+    ran = cli("what-if", directory, *days, "--set", "demand=2", "--json")
+    assert ran.status == 0, ran.err
+    found = ran.json["scenarios"]
+    assert set(found) == {"as it is", "demand=2"}
+    assert found["demand=2"]["queries"] == pytest.approx(2 * found["as it is"]["queries"])
+    assert found["demand=2"]["saves"]["energy_kwh"]["amount"] < 0
+    sweep = directory / "sweep.yaml.txt"
+    sweep.write_text("tolerance.Cost: [0, 50]\n", encoding="utf-8")
+    ran = cli("what-if", directory, *days, "--sweep", sweep)
+    assert ran.status == 0, ran.err
+    assert "tolerance.Cost=50" in ran.out
+    for options, message in (([], "what is to be different?"), (["--set", "demand=0"], "must be a number above 0")):
+        ran = cli("what-if", directory, *days, *options)
+        assert ran.status == 2
+        assert message in ran.err

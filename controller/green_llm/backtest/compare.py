@@ -20,7 +20,7 @@ from green_llm.backtest.inputs import NOT_SEEN, SAID, basis, inputs_of
 from green_llm.backtest.methods import Method, Settings
 from green_llm.backtest.replay import Span, Task, degraded
 from green_llm.backtest.run import Ran, run
-from green_llm.backtest.savings import MEASURES, Saving, savings
+from green_llm.backtest.savings import MEASURES, Measure, Saving, by_day, savings
 from green_llm.backtest.tally import NOTICED, Broken
 from green_llm.backtest.world import World
 from green_llm.domain.plan import LimitKind, Objective
@@ -203,11 +203,18 @@ def _method(compared: Compared, method: Method) -> dict[str, Any]:
             {"limit": kind.value, "intervals": entry.intervals, "worst_percent": _finite(entry.worst_percent)}
             for kind, entry in broken.items()
         ],
+        "by_day": {name: by_day(m.of(tally.series), compared.backtest.span).tolist() for name, m in _by_day(compared)},
         "uncharged_intervals": int(tally.uncharged.sum()),
         "unknown_pairs": ran.unknown_pairs,
         "degraded_intervals": None if ran.decisions is None else degraded(ran.decisions),
         "median_seconds_per_interval": None if ran.decisions is None else float(np.median(ran.decisions.seconds)),
     }
+
+
+def _by_day(compared: Compared) -> list[tuple[str, Measure]]:
+    """What is given day by day (whole days, UTC)."""
+    names = ("cost", "emissions_kg", "water_l") if compared.policy.takes_inventory else ("cost", "water_l")
+    return [(m.name, m) for m in MEASURES if m.name in names]
 
 
 def _savings(compared: Compared, baseline: Method) -> dict[str, Any]:

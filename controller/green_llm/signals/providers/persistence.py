@@ -35,14 +35,11 @@ class PersistenceProvider:
             if place < 0 or source >= past[place].end:
                 continue
             origin = past[place]
-            point = Point(start, end, origin.value, Quality.PERSISTENCE, origin.issued_at)
-            if (
-                points
-                and points[-1].end == start
-                and replace(point, start=points[-1].start) == replace(points[-1], end=end)
-            ):
-                point = replace(point, start=points.pop().start)
-            points.append(point)
+            last = points[-1] if points else None
+            goes_on = last is not None and last.end == start
+            if last is not None and goes_on and (last.value, last.issued_at) == (origin.value, origin.issued_at):
+                start = points.pop().start  # noqa: PLW2901 - one point for what repeats one value
+            points.append(Point(start, end, origin.value, Quality.PERSISTENCE, origin.issued_at))
         return Series(query.kind, self._name, query.unit, tuple(points))
 
 
