@@ -224,6 +224,7 @@ class EmbeddedRun:
             self.store,
             ledgers,
             time_limit_s=settings.solver_time_limit_seconds,
+            solver_threads=settings.solver_threads,
             audit=None if replay else audit_of(settings, root),
         )
 
@@ -445,6 +446,7 @@ def cluster_parts(settings: Settings) -> ClusterParts:
         routes,
         ledgers,
         time_limit_s=settings.solver_time_limit_seconds,
+        solver_threads=settings.solver_threads,
         audit=audit_of(settings),
     )
     statuses, recorder = KubeStatuses(cluster, mirror, settings.namespace), Recorder(route_matrix=settings.route_matrix)

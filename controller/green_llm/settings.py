@@ -12,6 +12,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GREEN_LLM_", extra="ignore")
 
     solver_time_limit_seconds: float = Field(60.0, gt=0, description="Wall time of one solve, s.")
+    solver_threads: int = Field(
+        0,
+        ge=0,
+        description="Slots solved at the same time; 0: as many as the machine has cores. No influence on plans.",
+    )
     metrics_address: str = Field("127.0.0.1", description="Address that /metrics and the live page are served on.")
     token_file: str = Field(
         "",

@@ -14,7 +14,7 @@ from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Objective, Order, Result, Termination, Tolerance
 from green_llm.optimizer import optimize
 from green_llm.optimizer.coefficients import has_demand, scales
-from green_llm.optimizer.lexicographic import Session
+from green_llm.optimizer.session import Session
 from green_llm.optimizer.solver import Solver
 from support.instances import changed, random_instance
 from support.second_formulation import InfeasibleError, lexicographic

@@ -10,7 +10,7 @@ import pytest
 from green_llm.domain.plan import Objective, Order, Plan, Termination
 from green_llm.errors import TimeUpError
 from green_llm.optimizer import optimize
-from green_llm.optimizer.lexicographic import Session
+from green_llm.optimizer.session import Session
 from green_llm.optimizer.solver import Ending, Solver
 from green_llm.optimizer.verify import check
 from support.instances import an_instance, changed, paper_size, random_instance
@@ -20,7 +20,7 @@ class Stopped(Session):
     """A session whose solver is out of time from some run on: a clock that can be set."""
 
     def __init__(self, after: int) -> None:
-        super().__init__(Solver())
+        super().__init__(Solver(), planner=None)
         real, runs = self.solver._run, iter(range(100))
 
         def run(method: Any, deadline: float | None) -> Ending | None:

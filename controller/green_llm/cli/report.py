@@ -49,6 +49,7 @@ def result_document(result: Result) -> dict[str, Any]:
     return {
         "termination": result.termination.value,
         "method": result.method,
+        "fallback_reason": result.fallback_reason,
         "phases": [asdict(phase) for phase in result.phases],
         "phases_not_reached": list(result.phases_not_reached),
         "values": asdict(result.values),
@@ -95,6 +96,8 @@ def print_result(result: Result) -> None:
     """A result as tables on stdout."""
     console = Console()
     console.print(f"[bold]{result.termination.value}[/] by {result.method} in {result.seconds:.3g} s")
+    if result.fallback_reason is not None:
+        console.print(f"not by decomposition: {result.fallback_reason}")
     if result.phases_not_reached:
         console.print(f"phases not reached: {', '.join(result.phases_not_reached)}")
     if result.phases:

@@ -24,6 +24,7 @@ def solve(
     ] = None,
     plan: Annotated[Path | None, typer.Option(help="Write the plan to this file.")] = None,
     time_limit: Annotated[float | None, typer.Option(min=0, help="Seconds for everything.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Slots solved at the same time; 0: one per core.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Solve an instance and print the plan's phases, values and binding limits.
@@ -43,7 +44,13 @@ def solve(
         )
     else:
         result = interruptible(
-            lambda progress: optimizer.optimize(instance, order, time_limit_s=time_limit, progress=progress)
+            lambda progress: optimizer.optimize(
+                instance,
+                order,
+                time_limit_s=time_limit,
+                progress=progress,
+                session=optimizer.Session(planner=optimizer.Planner(threads)),
+            )
         )
     if plan is not None:
         plan_file.write(plan, result.plan)

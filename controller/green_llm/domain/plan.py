@@ -215,7 +215,10 @@ class Result:
 
     termination: Termination
     method: str
-    """``lexicographic``, ``weighted``, or the baseline's name; the fall-back's name after a time limit in phase 1."""
+    """``decomposition`` (the fast path) or ``lexicographic`` (the whole programme), both exact; ``weighted``,
+    ``least-violation`` or the baseline's name; the simple plan's name after a time limit in phase 1."""
+    fallback_reason: str | None = None
+    """Why the whole programme was solved instead of its decomposition; None where it was not."""
     plan: Plan
     values: Values
     phases: tuple[Phase, ...] = ()

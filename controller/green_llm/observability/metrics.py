@@ -43,6 +43,10 @@ class Recorder(Collector):
         self._terminations = Counter(
             "greenllm_plans", "Plans by how they ended", ["policy", "termination"], registry=self.registry
         )
+        self._solves = Counter(
+            "greenllm_solves", "Solves by method, and why not by decomposition", ["policy", "method", "fallback_reason"],
+            registry=self.registry,
+        )  # fmt: skip
         self._phases = Histogram(
             "greenllm_solve_phase_seconds", "Solver time of a phase", ["policy", "objective"], buckets=SOLVE_BUCKETS,
             registry=self.registry,
@@ -84,6 +88,10 @@ class Recorder(Collector):
         for ending in ENDINGS:  # a counter that begins with its first event hides that event from rate()
             self._terminations.labels(policy, ending)
         self._terminations.labels(policy, outcome.result.termination.value if outcome.result else "none").inc()
+        if outcome.result is not None:
+            # What stands behind the colon differs from case to case.
+            reason = (outcome.result.fallback_reason or "").partition(":")[0]
+            self._solves.labels(policy, outcome.result.method, reason).inc()
         for phase in outcome.result.phases if outcome.result else ():
             self._phases.labels(policy, phase.objective.value).observe(phase.seconds)
         for step, seconds in outcome.seconds.items():
@@ -115,7 +123,8 @@ class Recorder(Collector):
             )
         for policy in gone:
             for metric in (
-                self._terminations, self._phases, self._steps, self._writes, self._audits, self._problems, self._fallbacks
+                self._terminations, self._phases, self._steps, self._writes, self._audits, self._problems, self._fallbacks,
+                self._solves,
             ):  # fmt: skip
                 metric.remove_by_labels({"policy": policy})
 

@@ -1,6 +1,7 @@
 """The Green-LLM linear programme: stated in Pyomo, solved by HiGHS, checked without either."""
 
-from green_llm.optimizer.lexicographic import Session
 from green_llm.optimizer.optimize import optimize, weighted
+from green_llm.optimizer.planner import Planner
+from green_llm.optimizer.session import Session
 
-__all__ = ["Session", "optimize", "weighted"]
+__all__ = ["Planner", "Session", "optimize", "weighted"]

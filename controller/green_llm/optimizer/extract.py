@@ -12,19 +12,23 @@ from green_llm.optimizer.standard_form import StandardForm
 
 
 def extract(form: StandardForm, columns: FloatArray) -> Plan:
-    """The plan in a vector of columns.
+    """The plan in a vector of columns."""
+    return plan_of(form.instance, form.shares(columns), form.grid(columns), form.unserved(columns))
 
-    Shares are clipped to [0, 1] and made to sum to exactly 1 − unserved; grid energy follows them: both differ from the
-    columns by the solver's tolerance at most.
+
+def plan_of(instance: Instance, shares: FloatArray, grid: FloatArray, unserved: FloatArray | None = None) -> Plan:
+    """The plan of what a solver says: shares [I,J,K,T], grid energy [J,T], unserved [I,K,T].
+
+    Shares are clipped to [0, 1] and made to sum to exactly 1 − unserved; grid energy follows them: both differ from
+    what was given by the solver's tolerance at most.
     """
-    instance = form.instance
-    unserved = np.clip(form.unserved(columns), 0.0, 1.0)
-    shares = np.clip(form.shares(columns), 0.0, 1.0)
+    unserved = np.zeros_like(instance.demand) if unserved is None else np.clip(unserved, 0.0, 1.0)
+    shares = np.clip(shares, 0.0, 1.0)
     sums = shares.sum(axis=1)
     factor = np.divide(1.0 - unserved, sums, out=np.zeros_like(sums), where=sums > 0)
     shares *= factor[:, None]
     fill_idle_slots(instance, shares, unserved)
-    return Plan(shares=shares, grid_energy_kwh=_grid(form, columns, shares), unserved=unserved)
+    return Plan(shares=shares, grid_energy_kwh=_grid(instance, grid, shares), unserved=unserved)
 
 
 def with_shares(instance: Instance, shares: FloatArray, order: Order) -> Plan:
@@ -51,14 +55,13 @@ def fill_idle_slots(instance: Instance, shares: FloatArray, unserved: FloatArray
             shares[i, :, k, t], unserved[i, k, t] = shares[a, :, b, s], unserved[a, b, s]
 
 
-def _grid(form: StandardForm, columns: FloatArray, shares: FloatArray) -> FloatArray:
-    """Grid energy of the columns, within what the shares need and use; the least where more of it gains nothing.
+def _grid(instance: Instance, grid: FloatArray, shares: FloatArray) -> FloatArray:
+    """Grid energy [J,T] within what the shares need and use; the least where more of it gains nothing.
 
     Only a plan that is not finished has more there.
     """
-    instance = form.instance
     facility = facility_kwh(instance, shares)
     least = np.maximum(0.0, facility - instance.available_kwh)
-    grid = np.clip(form.grid(columns), least, np.maximum(least, np.minimum(facility, instance.grid_limit_kwh)))
+    grid = np.clip(grid, least, np.maximum(least, np.minimum(facility, instance.grid_limit_kwh)))
     pays = np.logical_or.reduce([grid_prices(instance, objective) < 0 for objective in GRID_BASED])
     return np.where(pays, grid, least)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.instance import FloatArray
 from green_llm.domain.plan import Objective
 from green_llm.optimizer.layout import Layout
-from green_llm.optimizer.lexicographic import EXACT, FIXING_THRESHOLD, Done, Session, Stage, keep
-from green_llm.optimizer.solver import Ending, Method, Solution, Solver
+from green_llm.optimizer.lexicographic import EXACT, Done, Stage, keep
+from green_llm.optimizer.names import NAMES_WEIGHT, name_weights
+from green_llm.optimizer.session import Session
+from green_llm.optimizer.solver import FIXING_THRESHOLD, Ending, Method, Solution, Solver
 from green_llm.optimizer.standard_form import Programme, StandardForm
-
-NAMES_WEIGHT = 1e-3
-"""Weight of the names in the first finishing step: below any difference that matters, above the solver's tolerance."""
 
 
 def remove_slack(
@@ -64,28 +62,15 @@ def stay_close(
     return moved
 
 
-def name_weights(instance: Instance, layout: Layout) -> FloatArray:
-    """Weights w ∈ [0, 1) of every share column, [m]: a hash of the names of area, site, class and slot."""
-    area, site, query_class = (
-        np.array([_hash(name) for name in names], dtype=np.uint64)
-        for names in (instance.areas, instance.sites, instance.classes)
-    )
-    n = layout.column_triple
-    with np.errstate(over="ignore"):
-        mixed = _mix(area[layout.areas[n]] + np.uint64(1))
-        mixed = _mix(mixed ^ site[layout.column_site])
-        mixed = _mix(mixed ^ query_class[layout.classes[n]])
-        mixed = _mix(mixed ^ layout.slots[n].astype(np.uint64))
-    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53
-
-
 def _finishing_objective(form: StandardForm, scales: dict[Objective, float]) -> FloatArray:
     """The objective of ``remove_slack``, times the number of triples so that the names' part stays above tolerance."""
     total = sum(coefficients / (scales[o] or 1.0) for o, coefficients in form.objectives.items())
     objective = np.asarray(total, dtype=np.float64).copy()
     layout = form.layout
     load = form.instance.demand[layout.areas, layout.classes, layout.slots]
-    weights = name_weights(form.instance, layout) * load[layout.column_triple] / max(load.sum(), 1e-300)
+    n = layout.column_triple
+    weights = name_weights(form.instance, layout.areas[n], layout.column_site, layout.classes[n], layout.slots[n])
+    weights *= load[n] / max(load.sum(), 1e-300)
     objective[form.parts["share"]] += NAMES_WEIGHT * weights
     return objective * max(1, layout.triples)
 
@@ -161,14 +146,3 @@ def _with_budgets(form: StandardForm, done: Sequence[Done]) -> _Rows:
         np.concatenate([form.row_lower, np.full(len(done), -np.inf)]),
         np.concatenate([form.row_upper, [d.budget / d.stage.scale_or_1 for d in done]]),
     )
-
-
-def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64 (Steele, Lea & Flood 2014): every input bit changes every output bit."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import highspy
 import numpy as np
 
-from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.instance import FloatArray
 from green_llm.domain.plan import Tolerance
-from green_llm.optimizer.kernel import refill
-from green_llm.optimizer.layout import Layout, layout
-from green_llm.optimizer.solver import Ending, Method, Solution, Solver
-from green_llm.optimizer.standard_form import StandardForm, compile_model
+from green_llm.optimizer.session import Session
+from green_llm.optimizer.solver import FIXING_THRESHOLD, SMALL_TOLERANCE, Ending, Method, Solution, Solver
+from green_llm.optimizer.standard_form import StandardForm
 
-SMALL_TOLERANCE = 1e-6
-"""Of the objective's scale: below it a budget row would be called infeasible or leak; the optimal face is fixed."""
-FIXING_THRESHOLD = 1e-9
-"""Of the objective's scale: reduced costs and duals above it are fixed."""
-ROOM = 1.25
-"""How much uses and delays may grow between intervals before the programme's rows change and bases are lost."""
 EXACT = Tolerance(relative=0.0)
 Progress = Callable[[str], None]
 
@@ -75,42 +67,6 @@ class Run:
         return self.done[-1].solution
 
 
-@dataclass
-class Session:
-    """A live solver and where it left off: hand it to every solve of the same policy to start warm.
-
-    Not for use by two threads at once.
-    """
-
-    solver: Solver = field(default_factory=Solver)
-    _layout: Layout | None = None
-    _bases: dict[tuple[str, ...], list[highspy.HighsBasis]] = field(default_factory=dict)
-    _current: list[highspy.HighsBasis] = field(default_factory=list)
-
-    def form(self, instance: Instance, *, relaxed: bool = False) -> StandardForm:
-        """The programme of an instance: stated in Pyomo the first time, refilled with new data later."""
-        first = self._layout is None
-        if self._layout is None or not self._layout.covers(layout(instance)):
-            self._layout, self._bases = layout(instance, room=ROOM), {}
-        return (compile_model if first else refill)(instance, self._layout, relaxed=relaxed)
-
-    def begin(self, form: StandardForm, stages: Sequence[Stage]) -> None:
-        """Load a programme; the bases of the same stages in the last interval are there to start from."""
-        self._current = self._bases.setdefault(tuple(stage.name for stage in stages), [])
-        self.solver.load(form)
-
-    def start(self, phase: int) -> bool:
-        """Start a phase from its basis of the last interval, where there is one."""
-        if phase >= len(self._current):
-            return False
-        self.solver.start_from(self._current[phase])
-        return True
-
-    def remember(self, phase: int) -> None:
-        """Keep the basis a phase ended with."""
-        self._current[phase : phase + 1] = [self.solver.basis()]
-
-
 def run(
     form: StandardForm,
     stages: Sequence[Stage],
@@ -122,7 +78,7 @@ def run(
 
     Ends early, with the phases done so far, at an infeasible first phase or at the deadline.
     """
-    session.begin(form, stages)
+    session.begin(form, [stage.name for stage in stages])
     solver = session.solver
     done: list[Done] = []
     for number, stage in enumerate(stages):

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import LimitKind, Objective, Order, Phase, Plan, Result, Termination, Tolerance, Values
-from green_llm.errors import InvalidInputError, NoPlanError, TimeUpError
+from green_llm.errors import InvalidInputError, NoPlanError, PlanCheckError, TimeUpError
 from green_llm.optimizer import diagnosis
 from green_llm.optimizer.baselines import nearest_shares
+from green_llm.optimizer.block import NoSolutionError, StoppedError, TimeIsUpError
 from green_llm.optimizer.coefficients import has_demand, may_serve, scales, uniform_shares
-from green_llm.optimizer.evaluate import slot_values, values
-from green_llm.optimizer.extract import extract, with_shares
+from green_llm.optimizer.ended import PhaseEnd
+from green_llm.optimizer.evaluate import values
+from green_llm.optimizer.extract import extract, plan_of, with_shares
 from green_llm.optimizer.finishing import remove_slack, stay_close
-from green_llm.optimizer.lexicographic import Done, Progress, Run, Session, Stage, run, seconds_since
-from green_llm.optimizer.prices import binding_limits
+from green_llm.optimizer.first_slot import keep_weights
+from green_llm.optimizer.lexicographic import Progress, Run, Stage, run, seconds_since
+from green_llm.optimizer.planner import Goal, Planned
+from green_llm.optimizer.prices import binding_limits, ends_of
+from green_llm.optimizer.session import Session
 from green_llm.optimizer.solver import Ending, Method, Solver
 from green_llm.optimizer.standard_form import StandardForm
+from green_llm.optimizer.units import Terms, terms_of
 from green_llm.optimizer.verify import LIMITS, UNSERVED, Violation, check, require_valid
 
 MAY_BREAK = (UNSERVED, *LIMITS - {LimitKind.CAPACITY.value, LimitKind.GRID_LIMIT.value})
@@ -41,6 +47,21 @@ class _Task:
     deadline: float | None
     previous: Plan | None
     progress: Progress | None
+    fallback_reason: str | None = None
+    """Why the fast path does not do it."""
+
+    def goals(self) -> list[Goal]:
+        """The phases as the fast path takes them."""
+        if self.weights is not None:
+            total, scale = Terms.none(self.instance), 0.0
+            for objective, weight in self.weights.items():
+                total = total.plus(terms_of(self.instance, objective), weight)
+                scale += abs(weight) * self.scales[objective]
+            return [Goal("weighted", total, Tolerance(), scale)]
+        return [
+            Goal(o.value, terms_of(self.instance, o), tolerance, self.scales[o])
+            for o, tolerance in zip(self.order.objectives, self.order.tolerances, strict=True)
+        ]
 
     @property
     def named(self) -> tuple[Objective, ...]:
@@ -141,13 +162,35 @@ def _solve(
     )  # fmt: skip
     if (has_demand(instance) & ~may_serve(instance).any(axis=1)).any():
         return _least_violation(task)
-    form = task.session.form(instance)
-    ended = run(form, task.stages(form), task.session, task.deadline, progress)
+    planner = task.session.planner
+    if planner is None:
+        return _whole(task)
+    try:
+        planned = planner.plan(instance, task.goals(), task.scales, task.deadline, progress)
+        return _result(task, _Found.by_decomposition(task, planned))
+    except NoSolutionError:
+        return _least_violation(replace(task, fallback_reason="no plan keeps every limit"))
+    except TimeIsUpError:
+        return _simple_plan(task)
+    except StoppedError as error:
+        reason = str(error)
+    except PlanCheckError as error:
+        reason = f"the plan did not pass the check: {error}"
+    planner.forget()
+    return _whole(replace(task, fallback_reason=reason))
+
+
+def _whole(task: _Task) -> Result:
+    """The exact solve of the whole programme."""
+    form = task.session.form(task.instance)
+    ended = run(form, task.stages(form), task.session, task.deadline, task.progress)
     if ended.ending is Ending.INFEASIBLE:
         return _least_violation(task)
-    if ended.ending is Ending.TIME_LIMIT:
-        return _out_of_time(task, form, ended)
-    return _finish(task, form, ended, Termination.OPTIMAL)
+    if ended.ending is Ending.OPTIMAL:
+        return _finish(task, form, ended, Termination.OPTIMAL)
+    if ended.done:
+        return _result(task, _Found.of_whole(task, form, ended, ended.last.columns, Termination.TIME_LIMIT))
+    return _simple_plan(task)
 
 
 def _require_sound(order: Order) -> None:
@@ -169,34 +212,74 @@ def _finish(task: _Task, form: StandardForm, ended: Run, termination: Terminatio
     finished = remove_slack(form, ended.done[-1], task.scales, task.session, task.deadline)
     if finished.ending is not Ending.OPTIMAL:
         late = Termination.TIME_LIMIT if termination is Termination.OPTIMAL else termination
-        return _result(task, form, ended, ended.last.columns, late, None)
+        return _result(task, _Found.of_whole(task, form, ended, ended.last.columns, late))
     columns = stay_close(form, ended.done, finished.columns, task.scales, task.deadline)
-    return _result(task, form, ended, columns, termination, seconds_since(begun))
+    return _result(task, _Found.of_whole(task, form, ended, columns, termination, seconds_since(begun)))
 
 
-def _result(
-    task: _Task,
-    form: StandardForm,
-    ended: Run,
-    columns: FloatArray,
-    termination: Termination,
-    finishing_seconds: float | None,
-) -> Result:
-    """A result whose plan has passed the check; ``finishing_seconds`` is None where it is not finished."""
-    instance, plan = task.instance, extract(form, columns)
-    own = _own_phases(task, ended)
-    expected = {o: float(coefficients @ columns) for o, coefficients in form.objectives.items()}
-    require_valid(
-        instance,
-        plan,
-        expected if finishing_seconds is not None else {},
-        MAY_BREAK if form.relaxed else (),
-        {o: phase.budget for o, phase in zip(task.named, own, strict=False)},
-    )
-    method = task.method
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Found:
+    """What a way of solving found."""
+
+    method: str
+    plan: Plan
+    ends: tuple[PhaseEnd, ...]
+    """The phases of the user's order."""
+    termination: Termination
+    finishing_seconds: float | None
+    """None where it is not finished."""
+    relaxed: bool = False
+    expected: Mapping[Objective, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_whole(
+        cls,
+        task: _Task,
+        form: StandardForm,
+        ended: Run,
+        columns: FloatArray,
+        termination: Termination,
+        finishing_seconds: float | None = None,
+    ) -> _Found:
+        """From columns of the whole programme."""
+        names = {"weighted", *(objective.value for objective in task.order.objectives)}
+        expected = {o: float(coefficients @ columns) for o, coefficients in form.objectives.items()}
+        return cls(
+            method=task.method, plan=extract(form, columns), termination=termination, relaxed=form.relaxed,
+            ends=ends_of(form, [done for done in ended.done if done.stage.name in names]),
+            finishing_seconds=finishing_seconds, expected=expected if finishing_seconds is not None else {},
+        )  # fmt: skip
+
+    @classmethod
+    def by_decomposition(cls, task: _Task, planned: Planned) -> _Found:
+        """From the fast path, its first slot moved to the weights in force."""
+        shares, grid, seconds = planned.shares, planned.grid, planned.finishing_seconds
+        if seconds is not None:
+            begun = time.perf_counter()
+            weights = [task.weights] if task.weights is not None else [{o: 1.0} for o in task.named]
+            budgets = [(w, end.budget, end.scale) for w, end in zip(weights, planned.ends, strict=True)]
+            shares, grid = keep_weights(task.instance, budgets, shares, grid, task.scales, task.deadline)
+            seconds += seconds_since(begun)
+        return cls(
+            method="decomposition" if task.weights is None else task.method,
+            plan=plan_of(task.instance, shares, grid), ends=planned.ends, finishing_seconds=seconds,
+            termination=Termination.OPTIMAL if seconds is not None else Termination.TIME_LIMIT,
+        )  # fmt: skip
+
+
+def _result(task: _Task, found: _Found) -> Result:
+    """A result whose plan has passed the check.
+
+    Raises:
+        PlanCheckError: it does not; a defect.
+    """
+    instance, plan = task.instance, found.plan
+    budgets = {o: end.budget for o, end in zip(task.named, found.ends, strict=False)}
+    require_valid(instance, plan, found.expected, MAY_BREAK if found.relaxed else (), budgets)
+    method, termination = found.method, found.termination
     overloaded: tuple[Violation, ...] = ()
     broken: tuple[Violation, ...] = ()
-    if form.relaxed and check(instance, plan):
+    if found.relaxed and check(instance, plan):
         method = "least-violation"
         overloaded = diagnosis.overload(instance, plan, task.order)
         broken = tuple(diagnosis.clashes(instance, plan, overloaded))
@@ -206,33 +289,26 @@ def _result(
     return Result(
         termination=termination,
         method=method,
+        fallback_reason=task.fallback_reason,
         plan=plan,
         values=values(instance, plan),
-        phases=_phases(form, own, task.named),
-        phases_not_reached=task.named[len(own) :],
-        binding=binding_limits(form, own, task.named, plan),
+        phases=_phases(found.ends, task.named),
+        phases_not_reached=task.named[len(found.ends) :],
+        binding=binding_limits(instance, found.ends, task.named, plan),
         diagnosis=tuple(violation.diagnosis() for violation in broken),
         overload=tuple(violation.diagnosis() for violation in overloaded),
         seconds=seconds_since(task.begun),
-        finishing_seconds=finishing_seconds or 0.0,
+        finishing_seconds=found.finishing_seconds or 0.0,
     )
 
 
-def _own_phases(task: _Task, ended: Run) -> tuple[Done, ...]:
-    """The phases of the user's order, without those of the least violation."""
-    names = {"weighted", *(objective.value for objective in task.order.objectives)}
-    return tuple(done for done in ended.done if done.stage.name in names)
-
-
-def _phases(form: StandardForm, done: tuple[Done, ...], objectives: tuple[Objective, ...]) -> tuple[Phase, ...]:
+def _phases(ends: Sequence[PhaseEnd], objectives: tuple[Objective, ...]) -> tuple[Phase, ...]:
     phases = []
-    for number, (objective, phase) in enumerate(zip(objectives, done, strict=False)):
-        optimum, bound = phase.solution.objective, phase.solution.lower_bound
-        size = max(abs(optimum), phase.stage.scale_or_1 * 1e-9)
-        budget = phase.budget if number < len(objectives) - 1 else None
-        gap = max(0.0, optimum - bound) / size
-        first = float(slot_values(form.instance, extract(form, phase.solution.columns), objective)[0])
-        phases.append(Phase(objective, optimum, budget, bound, gap, first, phase.solution.seconds))
+    for number, (objective, end) in enumerate(zip(objectives, ends, strict=False)):
+        size = max(abs(end.optimum), end.scale_or_1 * 1e-9)
+        budget = end.budget if number < len(objectives) - 1 else None
+        gap = max(0.0, end.optimum - end.lower_bound) / size
+        phases.append(Phase(objective, end.optimum, budget, end.lower_bound, gap, end.first_slot, end.seconds))
     return tuple(phases)
 
 
@@ -248,7 +324,7 @@ def _least_violation(task: _Task) -> Result:
     if ended.ending is Ending.OPTIMAL:
         return _finish(task, form, ended, Termination.INFEASIBLE)
     if len(ended.done) >= len(stages) - len(task.stages(form)):
-        return _result(task, form, ended, ended.last.columns, Termination.INFEASIBLE, None)
+        return _result(task, _Found.of_whole(task, form, ended, ended.last.columns, Termination.INFEASIBLE))
     if ended.ending is Ending.INFEASIBLE:
         raise NoPlanError(
             f"instance {task.instance.name}: shares that are fixed exceed a capacity or grid limit, so not even serving "
@@ -260,14 +336,12 @@ def _least_violation(task: _Task) -> Result:
     )
 
 
-def _out_of_time(task: _Task, form: StandardForm, ended: Run) -> Result:
-    """The plan of the last phase reached, or the best simple plan that keeps every limit.
+def _simple_plan(task: _Task) -> Result:
+    """Out of time in the first phase: the best simple plan that keeps every limit.
 
     Raises:
         TimeUpError: there is none.
     """
-    if ended.done:
-        return _result(task, form, ended, ended.last.columns, Termination.TIME_LIMIT, None)
     instance = task.instance
     candidates = {"nearest": nearest_shares(instance), "uniform": uniform_shares(instance)}
     if task.previous is not None and task.previous.shares.shape == candidates["nearest"].shape:
@@ -283,6 +357,7 @@ def _out_of_time(task: _Task, form: StandardForm, ended: Run) -> Result:
     return Result(
         termination=Termination.TIME_LIMIT,
         method=name,
+        fallback_reason=task.fallback_reason,
         plan=sound[name],
         values=values(instance, sound[name]),
         phases_not_reached=task.named,

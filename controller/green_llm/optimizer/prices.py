@@ -8,13 +8,15 @@ kept by fixing needs no such term: what is fixed at a limit moves with it and ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Binding, LimitKind, Objective, Plan, ShadowPrice, Where
+from green_llm.optimizer.coefficients import is_fixed
+from green_llm.optimizer.ended import LimitDuals, PhaseEnd
 from green_llm.optimizer.evaluate import facility_kwh, mean_delays, used_resources, water_liters
 from green_llm.optimizer.lexicographic import Done
 from green_llm.optimizer.standard_form import StandardForm
@@ -26,88 +28,122 @@ PRICED = 1e-9
 
 
 @dataclass(frozen=True)
-class _Limit:
-    kind: LimitKind
-    where: Where
-    used: float
-    cap: float
-    unit: str
+class _Kind:
+    """All limits of one kind."""
+
+    limit: LimitKind
+    used: FloatArray
+    cap: FloatArray
+    """As ``used``; inf where there is no limit."""
     derivatives: FloatArray
-    """By phase, objective unit per ``unit`` of the cap."""
+    """[phases, …], objective unit per ``unit`` of the cap."""
+    where: Callable[..., Where]
+    unit: Callable[..., str]
 
 
 def binding_limits(
-    form: StandardForm, done: Sequence[Done], objectives: Sequence[Objective], plan: Plan
+    instance: Instance, ends: Sequence[PhaseEnd], objectives: Sequence[Objective], plan: Plan
 ) -> tuple[Binding, ...]:
     """Limits that bind in the plan or were priced in a phase, with their prices by phase."""
-    totals = total_derivatives(form, done)
-    found = []
-    for limit in _limits(form, plan, totals):
-        floor = [PRICED * d.stage.scale_or_1 / max(abs(limit.cap), 1e-9) for d in done]
+    totals = total_derivatives(ends) or [LimitDuals.none(instance)]
+    scales = np.array([end.scale_or_1 for end in ends] or [1.0])
+    return tuple(binding for kind in _kinds(instance, plan, totals) for binding in _bindings(kind, objectives, scales))
+
+
+def _bindings(kind: _Kind, objectives: Sequence[Objective], scales: FloatArray) -> Iterator[Binding]:
+    size = np.where(np.isfinite(kind.cap), np.maximum(np.abs(kind.cap), 1e-9), 1.0)
+    floor = PRICED * scales.reshape(-1, *[1] * kind.cap.ndim) / size
+    priced = np.isfinite(kind.cap) & (np.abs(kind.derivatives) > floor)
+    tight = kind.used >= kind.cap - BINDS * np.maximum(1.0, size)
+    for index in map(tuple, np.argwhere(priced.any(axis=0) | tight).tolist()):
+        unit = kind.unit(*index)
         prices = tuple(
-            ShadowPrice(objective, float(value), f"{objective.unit}/{limit.unit}")
-            for objective, value, least in zip(objectives, limit.derivatives, floor, strict=False)
-            if abs(value) > least
+            ShadowPrice(objective, float(kind.derivatives[(n, *index)]), f"{objective.unit}/{unit}")
+            for n, objective in enumerate(objectives[: len(scales)])
+            if priced[(n, *index)]
         )
-        if prices or limit.used >= limit.cap - BINDS * max(1.0, abs(limit.cap)):
-            found.append(
-                Binding(
-                    limit=limit.kind, where=limit.where, used=limit.used, cap=limit.cap, unit=limit.unit, prices=prices
-                )
-            )
-    return tuple(found)
+        yield Binding(
+            limit=kind.limit, where=kind.where(*index), used=float(kind.used[index]), cap=float(kind.cap[index]),
+            unit=unit, prices=prices,
+        )  # fmt: skip
 
 
-def total_derivatives(form: StandardForm, done: Sequence[Done]) -> FloatArray:
-    """D optimum / d limit by phase, [phases, rows of the programme + grid columns]: rows first, then grid limits."""
-    rows = form.matrix.shape[0]
-    grid = form.parts["grid_energy"]
-    totals = np.zeros((len(done), rows + grid.stop - grid.start))
-    for k, phase in enumerate(done):
-        solution = phase.solution
-        at_limit = solution.columns[grid] >= form.column_upper[grid] * (1.0 - BINDS)
-        own = np.concatenate([solution.row_duals[:rows], np.where(at_limit, solution.column_duals[grid], 0.0)])
-        totals[k] = own
-        for m, earlier in enumerate(done[:k]):
-            if earlier.budget_row is not None:
-                totals[k] += (
-                    solution.row_duals[earlier.budget_row]
-                    * earlier.stage.tolerance.follows(earlier.solution.objective)
-                    * totals[m]
-                )
+def total_derivatives(ends: Sequence[PhaseEnd]) -> list[LimitDuals]:
+    """D optimum / d limit by phase."""
+    totals: list[LimitDuals] = []
+    for end in ends:
+        total = end.duals
+        for dual, earlier, derivatives in zip(end.budgets, ends, totals, strict=False):
+            if dual:
+                total = total.plus(derivatives, dual * earlier.tolerance.follows(earlier.optimum))
+        totals.append(total)
     return totals
 
 
-def _limits(form: StandardForm, plan: Plan, totals: FloatArray) -> Iterator[_Limit]:
-    """Every limit the programme has a row or bound for."""
-    instance, layout, blocks = form.instance, form.layout, form.blocks
+def ends_of(form: StandardForm, done: Sequence[Done]) -> tuple[PhaseEnd, ...]:
+    """The phases of a solve of the whole programme."""
+    return tuple(
+        PhaseEnd(
+            name=phase.stage.name, tolerance=phase.stage.tolerance, scale=phase.stage.scale,
+            optimum=phase.solution.objective, first_slot=_first_slot(form, phase), lower_bound=phase.solution.lower_bound,
+            seconds=phase.solution.seconds,
+            duals=_duals(form, phase),
+            budgets=tuple(
+                0.0 if earlier.budget_row is None else float(phase.solution.row_duals[earlier.budget_row])
+                for earlier in done[:n]
+            ),
+        )
+        for n, phase in enumerate(done)
+    )  # fmt: skip
+
+
+def _first_slot(form: StandardForm, phase: Done) -> float:
+    """What slot 0 adds to the phase's optimum."""
+    layout, parts = form.layout, form.parts
+    terms = phase.stage.coefficients * phase.solution.columns
+    now = layout.slots[layout.column_triple] == 0
+    return float(terms[parts["share"]][now].sum() + form.grid(terms)[:, 0].sum())
+
+
+def _duals(form: StandardForm, phase: Done) -> LimitDuals:
+    instance, layout, solution = form.instance, form.layout, phase.solution
+    found, blocks, grid = LimitDuals.none(instance), form.blocks, form.parts["grid_energy"]
+    if layout.capacity_rows:
+        found.capacity[tuple(np.array(layout.capacity_rows).T)] = solution.row_duals[blocks["capacity"]]
+    n = layout.delay_rows
+    found.delay[layout.areas[n], layout.classes[n], layout.slots[n]] = solution.row_duals[blocks["delay_limit"]]
+    at_limit = solution.columns[grid] >= form.column_upper[grid] * (1.0 - BINDS)
+    found.grid[:] = np.where(at_limit, solution.column_duals[grid], 0.0).reshape(found.grid.shape)
+    return LimitDuals(float(solution.row_duals[blocks["water_cap"]].sum()), found.capacity, found.grid, found.delay)
+
+
+def _kinds(instance: Instance, plan: Plan, totals: Sequence[LimitDuals]) -> Iterator[_Kind]:
     facility = facility_kwh(instance, plan.shares)
     if instance.water_cap is not None:
-        used = float(water_liters(instance, facility, plan.grid_energy_kwh).sum())
-        price = totals[:, blocks["water_cap"].start]
-        yield _Limit(LimitKind.WATER_CAP, Where(), used, instance.water_cap, "L", price)
-    use = used_resources(instance, plan.shares)
-    for row, (r, j, t) in enumerate(layout.capacity_rows, start=blocks["capacity"].start):
-        where = Where(site=instance.sites[j], slot=t, resource=instance.resources[r])
-        cap = float(instance.usable_capacity[r, j])
-        yield _Limit(LimitKind.CAPACITY, where, float(use[r, j, t]), cap, instance.resources[r], totals[:, row])
-    yield from _grid_limits(instance, plan, totals[:, form.matrix.shape[0] :])
-    delays = mean_delays(instance, plan.shares)
-    for row, n in enumerate(layout.delay_rows.tolist(), start=blocks["delay_limit"].start):
-        i, k, t = int(layout.areas[n]), int(layout.classes[n]), int(layout.slots[n])
-        where = Where(area=instance.areas[i], query_class=instance.classes[k], slot=t)
-        # In the relaxed form the row is D ≤ Δ (1 − u) + e.
-        served = 1.0 - float(plan.unserved[i, k, t])
-        mean = float(delays[i, k, t]) / served if served > BINDS else 0.0
-        cap = float(instance.delay_limit[i, k])
-        yield _Limit(LimitKind.DELAY_LIMIT, where, mean, cap, "s", totals[:, row] * served)
-
-
-def _grid_limits(instance: Instance, plan: Plan, totals: FloatArray) -> Iterator[_Limit]:
-    """Grid connections in kW: the bound is in kWh, so a price per kWh is slot_hours prices per kW."""
+        used = np.array([water_liters(instance, facility, plan.grid_energy_kwh).sum()])
+        yield _Kind(
+            LimitKind.WATER_CAP, used, np.array([instance.water_cap]), np.array([[t.water] for t in totals]),
+            lambda _: Where(), lambda _: "L",
+        )  # fmt: skip
+    cap = np.repeat(instance.usable_capacity[..., None], instance.slots, axis=2)
+    yield _Kind(
+        LimitKind.CAPACITY, used_resources(instance, plan.shares), cap, np.array([t.capacity for t in totals]),
+        lambda r, j, t: Where(site=instance.sites[j], slot=t, resource=instance.resources[r]),
+        lambda r, _j, _t: instance.resources[r],
+    )  # fmt: skip
+    # Grid connections in kW: the duals are per kWh, so a price per kW is slot_hours as much.
     hours = instance.slot_hours
-    for cell in range(len(instance.sites) * instance.slots):
-        j, t = divmod(cell, instance.slots)
-        used = float(plan.grid_energy_kwh[j, t]) / hours
-        where = Where(site=instance.sites[j], slot=t)
-        yield _Limit(LimitKind.GRID_LIMIT, where, used, float(instance.grid_limit[j, t]), "kW", totals[:, cell] * hours)
+    yield _Kind(
+        LimitKind.GRID_LIMIT, plan.grid_energy_kwh / hours, instance.grid_limit, np.array([t.grid * hours for t in totals]),
+        lambda j, t: Where(site=instance.sites[j], slot=t), lambda _j, _t: "kW",
+    )  # fmt: skip
+    # In the relaxed programme the row is D ≤ Δ (1 − u) + e.
+    served = 1.0 - plan.unserved
+    means = np.divide(mean_delays(instance, plan.shares), served, out=np.zeros_like(served), where=served > BINDS)
+    limited = ~is_fixed(instance)[..., None] & (instance.demand > 0)
+    yield _Kind(
+        LimitKind.DELAY_LIMIT, means, np.where(limited, instance.delay_limit[..., None], np.inf),
+        np.array([t.delay * served for t in totals]),
+        lambda i, k, t: Where(area=instance.areas[i], query_class=instance.classes[k], slot=t),
+        lambda _i, _k, _t: "s",
+    )  # fmt: skip

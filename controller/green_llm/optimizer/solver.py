@@ -19,6 +19,10 @@ from green_llm.errors import NoPlanError
 from green_llm.optimizer.standard_form import Programme
 
 FEASIBILITY_TOLERANCE = 1e-9
+SMALL_TOLERANCE = 1e-6
+"""Of the objective's scale: below it a budget row would be called infeasible or leak; the optimal face is fixed."""
+FIXING_THRESHOLD = 1e-9
+"""Of the objective's scale: reduced costs and duals above it are fixed."""
 
 
 class Method(Enum):
@@ -57,16 +61,22 @@ class Solution:
     seconds: float
 
 
+def live_highs() -> highspy.Highs:
+    """A HiGHS as every programme here is solved: quiet, one thread, strict."""
+    highs = highspy.Highs()  # type: ignore[no-untyped-call]
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("threads", 1)
+    highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY_TOLERANCE)
+    highs.setOptionValue("dual_feasibility_tolerance", FEASIBILITY_TOLERANCE)
+    return highs
+
+
 class Solver:
     """One live HiGHS instance holding one programme; rows are added and bounds fixed as phases go on."""
 
     def __init__(self, seed: int | None = None) -> None:
         """``seed`` permutes HiGHS's choices between ties: plans must not depend on it (tested)."""
-        self._highs = highspy.Highs()  # type: ignore[no-untyped-call]
-        self._highs.setOptionValue("output_flag", False)
-        self._highs.setOptionValue("threads", 1)
-        self._highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY_TOLERANCE)
-        self._highs.setOptionValue("dual_feasibility_tolerance", FEASIBILITY_TOLERANCE)
+        self._highs = live_highs()
         if seed is not None:
             self._highs.setOptionValue("random_seed", seed)
 

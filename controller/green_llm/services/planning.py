@@ -16,7 +16,7 @@ from green_llm.domain.routes import BackendKey, RouteKey
 from green_llm.domain.slo import Verdict
 from green_llm.domain.time import Slots, floor_to_slot, slots_from
 from green_llm.errors import NoPlanError, SignalError, StoreError
-from green_llm.optimizer import Session, optimize
+from green_llm.optimizer import Planner, Session, optimize
 from green_llm.services import tolerances, valuing
 from green_llm.services.accounting import open_ledger, plan_water_liters, slots_in_period, water_account
 from green_llm.services.admission import PolicyRequest
@@ -28,15 +28,7 @@ from green_llm.services.availability import (
     remaining_traffic,
 )
 from green_llm.services.concluding import outcome_of
-from green_llm.services.guarding import (
-    Guarding,
-    above_plan,
-    guarding,
-    guards_after,
-    judgements,
-    refuge,
-    shares_before,
-)
+from green_llm.services.guarding import Guarding, guarding, guards_after, judgements, shares_before
 from green_llm.services.interval import Interval, PairName, Planned, RoutesRead, pair_name, water_cap
 from green_llm.services.outcome import Outcome
 from green_llm.services.pairing import PairRequest, RuleKey
@@ -78,6 +70,7 @@ class Planning:
         routes: Routes,
         ledgers: LedgerStore,
         time_limit_s: float | None = None,
+        solver_threads: int = 0,
         audit: AuditStore | None = None,
         solve: Solve = optimize,
     ) -> None:
@@ -85,7 +78,7 @@ class Planning:
         self._solver = solve
         self._audit = audit
         self._signals, self._demand, self._routes, self._ledgers = signals, demand, routes, ledgers
-        self._time_limit_s = time_limit_s
+        self._time_limit_s, self._threads = time_limit_s, solver_threads
         self._memory: dict[str, Memory] = {}
         self._guarding: dict[str, Guarding] = {}
 
@@ -244,7 +237,7 @@ class Planning:
 
     async def _optimize(self, interval: Interval, sites: Availability) -> Planned:
         """The plan over the horizon; where it would borrow water from the next period, only up to this one's end."""
-        policy, memory = interval.request.policy, self._memory.setdefault(interval.request.policy.name, Memory())
+        policy, memory = interval.request.policy, self._memory.setdefault(interval.request.policy.name, self._blank())
         planned = await self._solve(interval, sites, memory)
         inside = 0 if policy.water is None else slots_in_period(interval.ledger, policy.water, interval.slots)
         if planned.result is None or planned.assembled is None or not 0 < inside < sites.slots:
@@ -254,7 +247,10 @@ class Planning:
         if remaining is None or used <= remaining * (1.0 + BORROWED):
             return planned
         # Another number of slots is another programme: it would only spoil the live solver's bases.
-        return await self._solve(interval, replace(sites, slots=inside), Memory())
+        return await self._solve(interval, replace(sites, slots=inside), self._blank())
+
+    def _blank(self) -> Memory:
+        return Memory(Session(planner=Planner(self._threads)))
 
     async def _solve(self, interval: Interval, sites: Availability, memory: Memory) -> Planned:
         """One solve, off the event loop."""
@@ -323,28 +319,21 @@ def _weigh(
     interval: Interval, planned: Planned, shares: Mapping[PairName, SiteShares], routes: RoutesRead
 ) -> list[Weighed]:
     """Every steered rule once, in the plan's shares of the first pair that uses it; without one, as the guard asks."""
-    wanted = [_wanted(interval, planned, entry, shares.get(pair_name(entry.pair))) for entry in interval.traffic]
-    above = above_plan(interval.traffic, wanted, interval.past, interval.request.policy.slot_seconds)
     found: dict[RuleKey, Weighed] = {}
-    for entry, share in zip(interval.traffic, wanted, strict=True):
-        if entry.fixed or share is None:
+    for entry in interval.traffic:
+        wanted, relief = shares.get(pair_name(entry.pair)), interval.guarding.relief(entry.pair.query_class.profile)
+        if relief is not None and not entry.fixed:
+            held = frozenset(relief.over) & planned.sites.holding.keys()
+            wanted = relief.refuge(entry.current, relief.over) if wanted is None else relief.refuge(wanted, held)
+        if entry.fixed or wanted is None:
             continue
-        relief = interval.guarding.relief(entry.pair.query_class.profile, above)
         for binding in entry.pair.bindings:
             if binding.key in found:
                 continue
             last = interval.ledger.last_write.get(rule_id(binding))
             route, policy = routes[binding.route], interval.request.policy
-            found[binding.key] = weigh(policy, entry.pair, binding, route, share, interval.now, last, relief)
+            found[binding.key] = weigh(policy, entry.pair, binding, route, wanted, interval.now, last, relief)
     return list(found.values())
-
-
-def _wanted(interval: Interval, planned: Planned, entry: Traffic, share: SiteShares | None) -> SiteShares | None:
-    """The plan's shares of a pair; where the guard must take traffic off, without a plan or what it holds, what is left."""
-    over = interval.guarding.over(entry.pair.query_class.profile)
-    if not over:
-        return share
-    return refuge(entry.current, over) if share is None else refuge(share, over.keys() & planned.sites.holding.keys())
 
 
 def _kept(interval: Interval, weighed: list[Weighed], after: RoutesRead, written: set[RuleKey]) -> Ledger:

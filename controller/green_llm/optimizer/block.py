@@ -1,0 +1,401 @@
+"""One linear programme over some slots, solved by sifting: few sites are columns, numpy prices all the others.
+
+A unit with one candidate is no row either: its use is a constant. Every limit can be exceeded, at a price that rises
+until nothing exceeds it: so a programme with too few columns still has an optimum, and its prices say which it lacks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import highspy
+import numpy as np
+from numpy.typing import NDArray
+
+from green_llm.domain.instance import BoolArray, FloatArray, Instance
+from green_llm.optimizer.block_programme import (
+    BALANCE,
+    CAPACITY,
+    COUPLING,
+    DELAY,
+    SERVED,
+    BlockProgramme,
+    Coupling,
+    Data,
+    assemble,
+)
+from green_llm.optimizer.layout import IndexArray
+from green_llm.optimizer.solver import FEASIBILITY_TOLERANCE, live_highs
+from green_llm.optimizer.units import Terms, Units
+
+LOWER, BASIC, UPPER = 0, 1, 2
+STATUSES = np.array(
+    [highspy.HighsBasisStatus.kLower, highspy.HighsBasisStatus.kBasic, highspy.HighsBasisStatus.kUpper], dtype=object
+)
+PENALTIES = (1e5, 1e7, 1e9)
+"""Of exceeding a limit by its size, in mean terms of the objective; the last one is beyond any true price."""
+EXCEEDED = 1e-7
+"""Share of a limit's size from which a programme counts as having no solution."""
+ROUNDS = 400
+Codes = NDArray[np.int8]
+
+
+class StoppedError(Exception):
+    """The fast path ended without an optimum."""
+
+
+class TimeIsUpError(StoppedError):
+    """The deadline came first."""
+
+
+class NoSolutionError(StoppedError):
+    """No solution keeps every limit."""
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a block left off, whole horizon: blocks hold views of it."""
+
+    candidates: BoolArray
+    """[U,J]."""
+    share: Codes
+    """[U,J] basis statuses; so the next four."""
+    grid: Codes
+    """[J,T]."""
+    balance: Codes
+    """[J,T]."""
+    capacity: Codes
+    """[R,J,T]."""
+    delay: Codes
+    """[n] by triple."""
+    coupling: list[int] = field(default_factory=list)
+    multipliers: list[float] = field(default_factory=list)
+    """Prices of the coupling rows."""
+
+    @classmethod
+    def new(cls, instance: Instance, units: Units) -> State:
+        """No candidates; every slack in the basis."""
+        sites, slots = len(instance.sites), instance.slots
+        shape, cells = units.delay.shape, (sites, slots)
+        basic = np.int8(BASIC)
+        return cls(
+            candidates=np.zeros(shape, dtype=bool), share=np.zeros(shape, dtype=np.int8),
+            grid=np.zeros(cells, dtype=np.int8), balance=np.full(cells, basic),
+            capacity=np.full((len(instance.resources), *cells), basic), delay=np.full(len(units.of_triple), basic),
+        )  # fmt: skip
+
+    def copy(self) -> State:
+        """The same, on its own."""
+        return State(
+            self.candidates.copy(), self.share.copy(), self.grid.copy(), self.balance.copy(), self.capacity.copy(),
+            self.delay.copy(), list(self.coupling), list(self.multipliers),
+        )  # fmt: skip
+
+    def carried(self, instance: Instance, old: Units, new: Units, shift: int) -> State:
+        """The state for the units of a later interval whose slot t was slot t + shift."""
+        found = State.new(instance, new)
+        last = instance.slots - 1
+        slots = np.minimum(np.arange(instance.slots) + shift, last)
+        of_unit = _places(old.keys, old.slots, new.keys, slots[new.slots])
+        known = np.nonzero(of_unit >= 0)[0]
+        found.candidates[known], found.share[known] = self.candidates[of_unit[known]], self.share[of_unit[known]]
+        found.grid[:], found.balance[:] = self.grid[:, slots], self.balance[:, slots]
+        found.capacity[:] = self.capacity[:, :, slots]
+        was, now, classes = old.triples, new.triples, len(instance.classes)
+        of_triple = _places(
+            was.areas * classes + was.classes, was.slots, now.areas * classes + now.classes, slots[now.slots]
+        )
+        found.delay[:] = np.where(of_triple >= 0, self.delay[of_triple], BASIC)
+        found.candidates[:] &= new.serving
+        found.coupling.extend(self.coupling)
+        found.multipliers.extend(self.multipliers)
+        return found
+
+
+def _places(old_keys: IndexArray, old_slots: IndexArray, keys: IndexArray, slots: IndexArray) -> IndexArray:
+    """Where each (slot, key) is among the old ones, which are sorted; -1 where it is not."""
+    many = int(max(old_keys.max(initial=0), keys.max(initial=0))) + 1
+    known, wanted = old_slots * many + old_keys, slots * many + keys
+    at = np.minimum(np.searchsorted(known, wanted), max(0, len(known) - 1))
+    return np.where(known[at] == wanted, at, -1) if len(known) else np.full(len(wanted), -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """Prices of limits: what one more unit of each would save. Of a block, or put together of the whole horizon."""
+
+    balance: FloatArray
+    """[J,T] per kWh of facility energy; negative where P^g = P^d binds."""
+    capacity: FloatArray
+    """[R,J,T] ≥ 0, per resource unit."""
+    delay: FloatArray
+    """[n] ≥ 0, per second, by limited triple."""
+    coupling: FloatArray
+    """[m] ≥ 0, per unit of the row's terms."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """An optimum of a block."""
+
+    places: IndexArray
+    """Flat index unit · J + site of every share above 0."""
+    shares: FloatArray
+    grid: FloatArray
+    """[J,T], kWh."""
+    value: float
+    bound: float
+    """No solution is cheaper; proved by the prices alone."""
+    prices: Prices
+
+
+class Block:
+    """Slots ``first`` to ``last`` of an instance, alive over phases and multipliers. Not for two threads at once."""
+
+    def __init__(self, instance: Instance, units: Units, state: State, first: int, last: int) -> None:
+        self.data = Data.of(instance, units, first, last)
+        here = slice(int(units.starts[first]), int(units.starts[last]))
+        self._candidates, self._share = state.candidates[here], state.share[here]
+        self._grid, self._balance = state.grid[:, first:last], state.balance[:, first:last]
+        self._capacity, self._state = state.capacity[:, :, first:last], state
+        self._coupling: tuple[Coupling, ...] = ()
+        self._over = np.empty(0, dtype=np.int8)
+        self._programme: BlockProgramme | None = None
+        self._ended: tuple[BlockProgramme, FloatArray, FloatArray] | None = None
+        self._highs = live_highs()
+        self._highs.setOptionValue("presolve", "off")
+        data = self.data
+        self.prices = Prices(
+            np.zeros_like(data.available), np.zeros_like(data.capacity), np.zeros(len(data.limit)), np.empty(0)
+        )
+
+    def couple(self, rows: Sequence[Coupling]) -> None:
+        """Keep these rows from now on."""
+        self._coupling, self._programme = tuple(rows), None
+
+    def start_with(self, terms: Terms, count: int) -> None:
+        """Make the cheapest sites of every unit that has no candidate its candidates."""
+        without = np.nonzero(~self._candidates.any(axis=1))[0]
+        costs = self._reduced(terms)[without]
+        if count >= costs.shape[1]:
+            self._candidates[without] = self.data.serving[without]
+        elif len(without):
+            nearest = np.argpartition(costs, count - 1, axis=1)[:, :count]
+            chosen = np.zeros(costs.shape, dtype=bool)
+            np.put_along_axis(chosen, nearest, values=True, axis=1)
+            self._candidates[without] = chosen & self.data.serving[without]
+        self._programme = None
+
+    def solve(self, terms: Terms, unit: float, deadline: float | None) -> Answer:
+        """The optimum under an objective, which the solver sees in ``unit``.
+
+        Raises:
+            NoSolutionError: no solution keeps every limit.
+            TimeIsUpError: at the deadline.
+            StoppedError: HiGHS found no clear end.
+        """
+        penalties = iter(PENALTIES)
+        penalty = next(penalties)
+        for _ in range(ROUNDS):
+            columns = self._run(terms, unit, penalty, deadline)
+            total = terms
+            for price, row in zip(self.prices.coupling, self._coupling, strict=True):
+                total = total.plus(row.terms, float(price))
+            reduced = self._reduced(total)
+            programme = self._programme
+            assert programme is not None  # noqa: S101 - set by _run
+            paid = np.empty(len(reduced))
+            paid[programme.open] = self._served
+            paid[programme.closed] = reduced[programme.closed, programme.closed_site]
+            least = reduced.min(axis=1, initial=np.inf)
+            dear = np.nonzero(least < paid - FEASIBILITY_TOLERANCE * unit)[0]
+            cheaper = reduced[dear].argmin(axis=1)
+            new = ~self._candidates[dear, cheaper]
+            if new.any():
+                self._candidates[dear[new], cheaper[new]] = True
+                self._programme = None
+                continue
+            if self._excess <= EXCEEDED:
+                return self._answer(terms, total, programme, columns, float(least.sum()))
+            following = next(penalties, None)
+            if following is None:
+                raise NoSolutionError
+            penalty = following
+        raise StoppedError(f"sifting did not end: {ROUNDS} rounds")
+
+    def measure(self, terms: Terms, answer: Answer) -> float:
+        """What an answer adds to an objective."""
+        unit, site = np.divmod(answer.places, self._candidates.shape[1])
+        bought = float((terms.grid[:, self.data.slots] * answer.grid).sum())
+        return float(self.data.costs_at(terms, unit, site) @ answer.shares) + bought + self.data.constant(terms)
+
+    def _reduced(self, total: Terms) -> FloatArray:
+        """[U,J] cost of one full share at the prices known; inf where it may not go."""
+        return reduced_costs(self.data, total, self.prices)
+
+    def _run(self, terms: Terms, unit: float, penalty: float, deadline: float | None) -> FloatArray:
+        """One run of HiGHS; the columns, while prices and basis are kept."""
+        fresh = self._programme is None
+        if fresh:
+            self.keep_basis()
+        programme = self._programme or assemble(self.data, self._candidates, self._coupling)
+        self._programme = programme
+        share = self.data.costs_at(terms, programme.unit, programme.site)
+        grid = terms.grid[:, self.data.slots].ravel() * self.data.kwh
+        width = len(programme.column_upper)
+        over = np.full(width - len(share) - len(grid), penalty)
+        # A coupling row's unit is that of all slots.
+        over[len(over) - len(self._coupling) :] *= max(1, len(self._candidates))
+        costs = np.concatenate([share / unit, grid / unit, over])
+        if fresh:
+            pass_programme(self._highs, programme, costs)
+            self._start(programme, terms)
+        else:
+            self._highs.changeColsCost(width, np.arange(width, dtype=np.int32), costs)
+        run(self._highs, deadline)
+        return self._read(programme, unit)
+
+    def _start(self, programme: BlockProgramme, terms: Terms) -> None:
+        """Begin at the basis of the last run, as far as it is one of this programme."""
+        share = self._share[programme.unit, programme.site]
+        without = np.ones(len(self._candidates), dtype=bool)
+        without[programme.unit[share == BASIC]] = False
+        without = programme.open[without[programme.open]]
+        if len(without):
+            costs = np.where(self._candidates[without], self._reduced(terms)[without], np.inf)
+            chosen = np.full(len(self._candidates), -1)
+            chosen[without] = costs.argmin(axis=1)
+            share[chosen[programme.unit] == programme.site] = BASIC
+        data = self.data
+        limits = len(programme.column_upper) - len(share) - self._grid.size
+        over = np.concatenate([self._over, np.zeros(max(0, limits - len(self._over)), np.int8)])[:limits]
+        coupling = (self._state.coupling + [BASIC] * len(self._coupling))[: len(self._coupling)]
+        rows = np.concatenate([
+            self._balance.ravel(), self._capacity[data.capacity_rows], self._state.delay[data.limited],
+            np.zeros(len(programme.open), np.int8), np.array(coupling, dtype=np.int8),
+        ])  # fmt: skip
+        basis = highspy.HighsBasis()
+        basis.col_status = STATUSES[np.concatenate([share, self._grid.ravel(), over])].tolist()
+        basis.row_status = STATUSES[rows].tolist()
+        # Alien: HiGHS completes it where statuses do not add up to a basis.
+        basis.valid, basis.alien = True, True
+        self._highs.setBasis(basis)
+
+    def _read(self, programme: BlockProgramme, unit: float) -> FloatArray:
+        """Keep prices and basis; the columns."""
+        data, found = self.data, self._highs.getSolution()
+        columns, duals = np.array(found.col_value), -np.array(found.row_dual) * unit
+        cells, shares = self._grid.size, programme.shares
+        self._excess = float(columns[shares + cells :].max(initial=0.0))
+        self._served = -duals[programme.part(SERVED)]
+        capacity = np.zeros_like(data.capacity)
+        capacity[data.capacity_rows] = np.maximum(duals[programme.part(CAPACITY)], 0.0) / data.capacity_unit
+        self.prices = Prices(
+            balance=(duals[programme.part(BALANCE)] / data.kwh).reshape(self._grid.shape),
+            capacity=capacity,
+            delay=np.maximum(duals[programme.part(DELAY)], 0.0) / np.maximum(data.limit, 1e-6),
+            coupling=np.maximum(duals[programme.part(COUPLING)], 0.0) / np.array([row.unit for row in self._coupling]),
+        )
+        self._ended = programme, columns, duals
+        return columns
+
+    def keep_basis(self) -> None:
+        """Write the basis of the last run into the state."""
+        if self._ended is None:
+            return
+        (programme, columns, duals), self._ended = self._ended, None
+        data, cells, shares = self.data, self._grid.size, programme.shares
+        basic = self._highs.getBasicVariables()[1]  # type: ignore[attr-defined]
+        column = np.where(columns > 0.5 * programme.column_upper, UPPER, LOWER).astype(np.int8)
+        row = np.where(duals >= 0, UPPER, LOWER).astype(np.int8)
+        column[basic[basic >= 0]] = BASIC
+        row[-basic[basic < 0] - 1] = BASIC
+        self._share[:] = LOWER
+        self._share[programme.closed, programme.closed_site] = BASIC
+        self._share[programme.unit, programme.site] = column[:shares]
+        self._over = column[shares + cells :]
+        self._grid[:] = column[shares : shares + cells].reshape(self._grid.shape)
+        self._balance[:] = row[programme.part(BALANCE)].reshape(self._grid.shape)
+        self._capacity[data.capacity_rows] = row[programme.part(CAPACITY)]
+        self._state.delay[data.limited] = row[programme.part(DELAY)]
+        if self._coupling:
+            self._state.coupling[:] = row[programme.part(COUPLING)].tolist()
+
+    def _answer(
+        self, terms: Terms, total: Terms, programme: BlockProgramme, columns: FloatArray, least: float
+    ) -> Answer:
+        sites, shares = self._candidates.shape[1], columns[: programme.shares]
+        used = np.nonzero(shares > 0)[0]
+        places = np.concatenate([
+            programme.closed * sites + programme.closed_site, programme.unit[used] * sites + programme.site[used],
+        ])  # fmt: skip
+        served = np.concatenate([np.ones(len(programme.closed)), shares[used]])
+        cells = self._grid.size
+        grid = (columns[programme.shares : programme.shares + cells] * self.data.kwh).reshape(self._grid.shape)
+        answer = Answer(places, served, grid, np.nan, least + self._proved(total), self.prices)
+        return replace(answer, value=self.measure(terms, answer))
+
+    def _proved(self, total: Terms) -> float:
+        """The Lagrangian bound but for its part by unit."""
+        data, prices = self.data, self.prices
+        up, down = np.maximum(prices.balance, 0.0), np.maximum(-prices.balance, 0.0)
+        limits = (up * data.available - down * data.least).sum() + (prices.capacity * data.capacity).sum()
+        coupled = sum(price * row.most for price, row in zip(prices.coupling, self._coupling, strict=True))
+        bought = np.minimum(total.grid[:, data.slots] - prices.balance, 0.0) * data.grid_limit
+        return data.constant(total) + float(bought.sum()) - float(limits + prices.delay @ data.limit) - float(coupled)
+
+
+def reduced_costs(data: Data, total: Terms, prices: Prices) -> FloatArray:
+    """[U,J] of one full share under an objective and prices of limits; inf where it may not go."""
+    found = data.energy * data.by_unit(total.facility[:, data.slots] + prices.balance)
+    if total.delay:
+        found += total.delay * data.delay
+    for use, price in zip(data.use, prices.capacity, strict=True):
+        if price.any():
+            found += use * data.by_unit(price)
+    if prices.delay.any():
+        np.add.at(found, data.limited_unit, prices.delay[:, None] * data.limited_seconds)
+    found[~data.serving] = np.inf
+    return found
+
+
+def pass_programme(
+    highs: highspy.Highs, programme: BlockProgramme, costs: FloatArray, column_lower: FloatArray | None = None
+) -> None:
+    """Load a programme into a live HiGHS; columns are at least 0 unless told otherwise."""
+    lower = np.zeros(len(costs)) if column_lower is None else column_lower
+    width, height = len(costs), len(programme.row_lower)
+    highs.passModel(
+        width, height, len(programme.values), highspy.MatrixFormat.kColwise.value, 1, 0.0, costs, lower,
+        programme.column_upper, programme.row_lower, programme.row_upper, programme.starts[:-1].astype(np.int32),
+        programme.rows.astype(np.int32), programme.values, np.zeros(width, dtype=np.int32),
+    )  # fmt: skip
+
+
+def run(highs: highspy.Highs, deadline: float | None) -> None:
+    """Run to the optimum, a second time from nothing where the first has no clear end.
+
+    Raises:
+        TimeIsUpError: at the deadline.
+        StoppedError: there is no clear end.
+    """
+    for attempt in range(2):
+        if attempt:
+            highs.clearSolver()
+        if deadline is not None:
+            left = deadline - time.perf_counter()
+            if left <= 0:
+                raise TimeIsUpError
+            # HiGHS's clock runs on over the life of the instance.
+            highs.setOptionValue("time_limit", highs.getRunTime() + left)
+        highs.run()
+        match highs.getModelStatus():
+            case highspy.HighsModelStatus.kOptimal:
+                return
+            case highspy.HighsModelStatus.kTimeLimit:
+                raise TimeIsUpError
+            case _:
+                pass
+    raise StoppedError(f"HiGHS found no clear end: {highs.modelStatusToString(highs.getModelStatus())}")

@@ -1,0 +1,92 @@
+"""The first slot of an instance as an instance of its own: what other slots use is taken off the limits they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.plan import Objective, Plan, Tolerance
+from green_llm.optimizer.evaluate import facility_kwh, values, water_liters
+from green_llm.optimizer.finishing import stay_close
+from green_llm.optimizer.kernel import refill
+from green_llm.optimizer.layout import layout
+from green_llm.optimizer.lexicographic import Done, Stage
+from green_llm.optimizer.solver import Ending, Solution
+from green_llm.optimizer.standard_form import StandardForm
+
+BY_SLOT = (
+    "demand", "electricity_price", "carbon_intensity", "renewable_power", "grid_limit", "wue", "ewif", "token_size",
+)  # fmt: skip
+"""Fields whose last axis is the slot."""
+
+
+def keep_weights(
+    instance: Instance,
+    budgets: Sequence[tuple[Mapping[Objective, float], float, float]],
+    shares: FloatArray,
+    grid: FloatArray,
+    scales: dict[Objective, float],
+    deadline: float | None,
+) -> tuple[FloatArray, FloatArray]:
+    """Shares [I,J,K,T] and grid energy [J,T] with the first slot moved to the weights in force: see ``stay_close``.
+
+    Args:
+        instance: the parameters.
+        budgets: of every phase the objective, as weights of the five, the most it may be, and its scale.
+        shares: of the finished plan.
+        grid: of the finished plan, kWh.
+        scales: of the objectives.
+        deadline: a ``time.perf_counter`` reading.
+    """
+    if np.isnan(instance.current_shares).all() or not instance.demand[..., 0].any():
+        return shares, grid
+    facility = facility_kwh(instance, shares)
+    liters = water_liters(instance, facility, grid).sum(axis=0)
+    cap = instance.water_cap
+    first = replace(
+        instance,
+        slots=1,
+        water_cap=None if cap is None else cap - float(liters[1:].sum()),
+        **{name: getattr(instance, name)[..., :1].copy() for name in BY_SLOT},
+    )
+    form = refill(first, layout(first))
+    n = form.layout.column_triple
+    mine = shares[form.layout.areas[n], form.layout.column_site, form.layout.classes[n], 0]
+    columns = np.concatenate([mine, grid[:, 0]])
+    done = []
+    for weights, most, scale in budgets:
+        coefficients = sum((w * form.objectives[o] for o, w in weights.items()), start=np.zeros(len(columns)))
+        elsewhere = _elsewhere(instance, weights, shares, grid)
+        done.append(_held(coefficients, most - elsewhere, scale))
+    moved = stay_close(form, done, columns, scales, deadline)
+    return _with_first(form, moved, shares, grid)
+
+
+def _elsewhere(instance: Instance, weights: Mapping[Objective, float], shares: FloatArray, grid: FloatArray) -> float:
+    """What all slots but the first add to a weighted objective."""
+    later = replace(
+        instance,
+        slots=instance.slots - 1,
+        **{name: getattr(instance, name)[..., 1:].copy() for name in BY_SLOT},
+    )
+    worth = values(later, Plan(shares[..., 1:].copy(), grid[:, 1:].copy(), np.zeros_like(later.demand)))
+    return sum(weight * worth.of(objective) for objective, weight in weights.items())
+
+
+def _held(coefficients: FloatArray, most: float, scale: float) -> Done:
+    """A phase that may be at most so much."""
+    nothing = np.empty(0)
+    stage = Stage("held", coefficients, Tolerance(absolute=0.0), scale)
+    return Done(stage, Solution(Ending.OPTIMAL, nothing, nothing, nothing, most, most, 0.0))
+
+
+def _with_first(
+    form: StandardForm, columns: FloatArray, shares: FloatArray, grid: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    shares, grid = shares.copy(), grid.copy()
+    shares[..., 0] = form.shares(columns)[..., 0]
+    grid[:, 0] = form.grid(columns)[:, 0]
+    return shares, grid

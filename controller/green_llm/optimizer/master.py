@@ -1,0 +1,84 @@
+"""The master of the decomposition over slots: which mix of each slot's answers keeps the rows that couple them.
+
+Dantzig & Wolfe 1960, one column per slot and round (disaggregated). What a mix of answers costs is an upper bound, the
+slots' bounds at the master's prices give the lower one; where they meet, both are the optimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import highspy
+import numpy as np
+
+from green_llm.domain.instance import FloatArray
+from green_llm.optimizer.block import EXCEEDED, Answer, run
+from green_llm.optimizer.block_programme import Coupling
+from green_llm.optimizer.solver import live_highs
+
+PENALTY = 1e6
+"""Of exceeding a coupling row by its unit, in units of the objective's scale: only until better columns are there."""
+
+
+@dataclass
+class Master:
+    """One mix per slot; grows by a column per answer."""
+
+    slots: int
+    rows: Sequence[Coupling]
+    unit: float
+    """The objective's scale by slot."""
+    deadline: float | None
+    answers: list[tuple[int, Answer]] = field(default_factory=list)
+    value: float = np.inf
+    worth: FloatArray = field(default_factory=lambda: np.empty(0))
+    """[T] what a slot's answer has to beat."""
+    multipliers: FloatArray = field(default_factory=lambda: np.empty(0))
+    """[m] price of each row."""
+    excess: float = 0.0
+    _weights: FloatArray = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        """Rows, and a column that exceeds each coupling row."""
+        self._highs = live_highs()
+        self._highs.setOptionValue("presolve", "off")
+        self.multipliers = np.zeros(len(self.rows))
+        nothing = np.empty(0)
+        for _ in range(self.slots):
+            self._highs.addRow(1.0, 1.0, 0, nothing.astype(np.int32), nothing)
+        for row in self.rows:
+            self._highs.addRow(-highspy.kHighsInf, row.most / row.unit, 0, nothing.astype(np.int32), nothing)
+        for m in range(len(self.rows)):
+            place = np.array([self.slots + m], dtype=np.int32)
+            self._highs.addCol(PENALTY, 0.0, highspy.kHighsInf, 1, place, np.array([-1.0]))
+
+    def add(self, slot: int, answer: Answer, value: float, used: Sequence[float]) -> None:
+        """An answer of a slot, what it is worth and what it uses of each coupling row."""
+        places = np.array([slot, *range(self.slots, self.slots + len(self.rows))], dtype=np.int32)
+        scaled = [use / row.unit for use, row in zip(used, self.rows, strict=True)]
+        self._highs.addCol(value / self.unit, 0.0, highspy.kHighsInf, len(places), places, np.array([1.0, *scaled]))
+        self.answers.append((slot, answer))
+
+    def solve(self) -> None:
+        """The best mix of the answers so far, and the prices it sets."""
+        run(self._highs, self.deadline)
+        found = self._highs.getSolution()
+        duals = np.array(found.row_dual) * self.unit
+        count = len(self.rows)
+        self.value = float(self._highs.getInfo().objective_function_value) * self.unit
+        self.worth = duals[: self.slots]
+        self.multipliers = np.maximum(-duals[self.slots :], 0.0) / np.array([row.unit for row in self.rows])
+        columns = np.array(found.col_value)
+        self.excess = float(columns[:count].max(initial=0.0))
+        self._weights = columns[count:]
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether the mix keeps every coupling row."""
+        return self.excess <= EXCEEDED
+
+    def mix(self) -> list[tuple[float, int, Answer]]:
+        """Weight, slot and answer of everything that is in the mix."""
+        used = np.nonzero(self._weights > 0)[0].tolist()
+        return [(float(self._weights[n]), *self.answers[n]) for n in used]

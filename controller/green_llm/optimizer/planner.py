@@ -1,0 +1,261 @@
+"""The fast path: every phase of an instance by decomposition, and what is kept of it for the next interval.
+
+It solves the same programme as ``lexicographic`` and says so when it cannot; who calls it then takes that way.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.plan import Objective, Tolerance
+from green_llm.optimizer.block import State, StoppedError, TimeIsUpError
+from green_llm.optimizer.block_programme import Coupling, Data
+from green_llm.optimizer.coefficients import is_fixed
+from green_llm.optimizer.decomposition import Optimum, Point, Task, minimise
+from green_llm.optimizer.ended import LimitDuals, PhaseEnd
+from green_llm.optimizer.face import Face, finish
+from green_llm.optimizer.solver import SMALL_TOLERANCE
+from green_llm.optimizer.units import Terms, Triples, Units, terms_of, units
+
+
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """What one phase minimises."""
+
+    name: str
+    terms: Terms
+    tolerance: Tolerance
+    scale: float
+
+    @property
+    def scale_or_1(self) -> float:
+        """The scale; 1 where the objective is 0 everywhere."""
+        return self.scale or 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """What the fast path found."""
+
+    ends: tuple[PhaseEnd, ...]
+    shares: FloatArray
+    """[I,J,K,T] of pairs with demand."""
+    grid: FloatArray
+    """[J,T], kWh."""
+    finishing_seconds: float | None
+    """None where time was up before the plan was finished."""
+
+
+class CannotError(StoppedError):
+    """The fast path does not do this; the text is the reason."""
+
+
+@dataclass
+class Planner:
+    """A live planner: hand it to every solve of the same policy. Not for use by two threads at once."""
+
+    threads: int = 0
+    """Slots solved at the same time; 0: as many as the machine has cores."""
+    _kept: dict[tuple[str, ...], _Kept] = field(default_factory=dict)
+
+    def plan(
+        self,
+        instance: Instance,
+        goals: Sequence[Goal],
+        scales: dict[Objective, float],
+        deadline: float | None,
+        progress: Callable[[str], None] | None,
+    ) -> Planned:
+        """Minimise the goals in turn, then finish.
+
+        Raises:
+            CannotError: this needs the whole programme; the text says why.
+            NoSolutionError: no plan keeps every limit.
+            TimeIsUpError: in the first phase.
+            StoppedError: HiGHS found no clear end.
+        """
+        _require_known(instance)
+        with ThreadPoolExecutor(self.threads or os.cpu_count() or 1) as executor:
+            return _Solve(self, instance, tuple(goals), scales, deadline, executor).run(progress)
+
+    def begin(self, phases: tuple[str, ...], instance: Instance, units: Units) -> State | None:
+        """Where the same phase left off in the last interval; None where nothing fits."""
+        kept = self._kept.get(phases)
+        return None if kept is None else kept.carried(instance, units)
+
+    def keep(self, phases: tuple[str, ...], instance: Instance, units: Units, state: State) -> None:
+        """Keep what a phase leaves for the next interval."""
+        self._kept[phases] = _Kept(instance, units, state.copy())
+
+    def forget(self) -> None:
+        """Keep nothing: after a failure."""
+        self._kept.clear()
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    instance: Instance
+    units: Units
+    state: State
+
+    def carried(self, instance: Instance, units: Units) -> State | None:
+        """The state for other units: that of the slot nearest in time, as far as there are the same units."""
+        old = self.instance
+        names = ("areas", "sites", "classes", "resources", "slots")
+        if any(getattr(old, name) != getattr(instance, name) for name in names):
+            return None
+        shift = _shift(old, instance)
+        return self.state.carried(instance, self.units, units, shift)
+
+
+def _shift(old: Instance, new: Instance) -> int:
+    """By how many slots the horizon has moved on, 0 or 1: whichever makes prices and demand more alike."""
+    if old.slots == 1:
+        return 0
+
+    def distance(shift: int) -> float:
+        end = old.slots - shift
+        return sum(
+            float(np.abs(was[..., shift:] - now[..., :end]).sum() / max(np.abs(now[..., :end]).sum(), 1e-300))
+            for was, now in ((old.demand, new.demand), (old.electricity_price, new.electricity_price))
+        )
+
+    return int(distance(1) < distance(0))
+
+
+def _require_known(instance: Instance) -> None:
+    fixed = is_fixed(instance)
+    if any(fixed[pair] for group in instance.share_groups for pair in group):
+        raise CannotError("a share group has a pair with fixed shares")
+
+
+@dataclass
+class _Solve:
+    planner: Planner
+    instance: Instance
+    goals: tuple[Goal, ...]
+    scales: dict[Objective, float]
+    deadline: float | None
+    executor: Executor
+
+    def __post_init__(self) -> None:
+        instance = self.instance
+        self.triples = Triples.of(instance)
+        self.single = units(instance, self.triples, merged=False)
+        merged = None if self.goals[0].terms.delay else units(instance, self.triples, merged=True)
+        self.units = self.single if merged is None or len(merged.slots) == len(self.single.slots) else merged
+        self.rows: list[Coupling] = []
+        if instance.water_cap is not None:
+            scale = self.scales[Objective.WATER] or 1.0
+            self.rows.append(Coupling(terms_of(instance, Objective.WATER), instance.water_cap, scale))
+        self.state: State | None = None
+        self.point: Point | None = None
+        self.ends: list[PhaseEnd] = []
+
+    def run(self, progress: Callable[[str], None] | None) -> Planned:
+        """All phases and finishing, as far as time allows."""
+        if not len(self.single.slots):
+            raise CannotError("there is nothing to steer")
+        optimum = None
+        for number, goal in enumerate(self.goals):
+            if progress is not None:
+                progress(f"phase {number + 1} of {len(self.goals)}: {goal.name}")
+            try:
+                optimum = self._phase(number, goal)
+            except TimeIsUpError:
+                if not self.ends:
+                    raise
+                return self._planned(None)
+        if optimum is None:
+            raise CannotError("no objective is given")
+        begun = time.perf_counter()
+        self._use(self.single)
+        last = self.goals[-1]
+        try:
+            face = Face(
+                self.instance, self.single, self._face_rows(), last.terms, last.scale_or_1, optimum.prices, self._at()
+            )
+            self.point = finish(face, self.scales, self.deadline)
+        except TimeIsUpError:
+            return self._planned(None)
+        return self._planned(time.perf_counter() - begun)
+
+    def _phase(self, number: int, goal: Goal) -> Optimum:
+        begun = time.perf_counter()
+        if goal.terms.delay:
+            self._use(self.single)
+        phases = tuple(g.name for g in self.goals[: number + 1])
+        state = self.planner.begin(phases, self.instance, self.units) or self.state
+        self.state = state or State.new(self.instance, self.units)
+        task = Task(
+            self.instance, self.units, self.state, tuple(self.rows), goal.terms, goal.scale_or_1, self.deadline, self.executor,
+        )  # fmt: skip
+        optimum = minimise(task, self.point)
+        self.point = optimum.point
+        self.planner.keep(phases, self.instance, self.units, self.state)
+        waters = len(self.rows) - number
+        self.ends.append(
+            PhaseEnd(
+                name=goal.name, tolerance=goal.tolerance, scale=goal.scale, optimum=optimum.value,
+                first_slot=self._first_slot(goal.terms), lower_bound=optimum.bound,
+                seconds=time.perf_counter() - begun, duals=self._duals(goal, optimum, waters),
+                budgets=tuple((-optimum.prices.coupling[waters:]).tolist()),
+            )
+        )  # fmt: skip
+        if number < len(self.goals) - 1:
+            budget = goal.tolerance.budget(optimum.value)
+            if budget - optimum.value < SMALL_TOLERANCE * goal.scale_or_1:
+                raise CannotError(f"the tolerance of {goal.name} is too small for a budget row")
+            self.rows.append(Coupling(goal.terms, budget, goal.scale_or_1))
+        return optimum
+
+    def _face_rows(self) -> tuple[Coupling, ...]:
+        return tuple(self.rows)
+
+    def _at(self) -> Point:
+        if self.point is None:
+            raise CannotError("no phase ended")
+        return self.point
+
+    def _use(self, wanted: Units) -> None:
+        """Go on with other units; every member of a unit has its share."""
+        if wanted is self.units:
+            return
+        if self.point is not None:
+            member = np.empty(len(wanted.slots), dtype=np.intp)
+            free = np.nonzero(~self.triples.fixed)[0]
+            member[wanted.of_triple[free]] = free
+            self.point = Point(self.point.shares[self.units.of_triple[member]], self.point.grid)
+        self.units, self.state = wanted, None
+
+    def _duals(self, goal: Goal, optimum: Optimum, waters: int) -> LimitDuals:
+        found, prices, n = LimitDuals.none(self.instance), optimum.prices, self.units.limited
+        total = goal.terms
+        for price, row in zip(prices.coupling, self.rows, strict=True):
+            total = total.plus(row.terms, float(price))
+        t = self.triples
+        found.delay[t.areas[n], t.classes[n], t.slots[n]] = -prices.delay
+        water = -float(prices.coupling[:waters].sum())
+        return LimitDuals(water, -prices.capacity, np.minimum(total.grid - prices.balance, 0.0), found.delay)
+
+    def _first_slot(self, terms: Terms) -> float:
+        """What slot 0 adds to an objective at the point reached."""
+        data, point = Data.of(self.instance, self.units, 0, 1), self._at()
+        shares = point.shares[: len(data.slot)]
+        unit, site = np.nonzero(shares)
+        bought = float((terms.grid[:, 0] * point.grid[:, 0]).sum())
+        return float(data.costs_at(terms, unit, site) @ shares[unit, site]) + bought + data.constant(terms)
+
+    def _planned(self, finishing_seconds: float | None) -> Planned:
+        point, t, instance = self._at(), self.triples, self.instance
+        shares = np.zeros((len(instance.areas), len(instance.sites), len(instance.classes), instance.slots))
+        x = np.where(t.fixed[:, None], t.given, point.shares[self.units.of_triple])
+        shares[t.areas, :, t.classes, t.slots] = x
+        return Planned(tuple(self.ends), shares, point.grid, finishing_seconds)

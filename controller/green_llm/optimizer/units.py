@@ -1,0 +1,191 @@
+"""What the fast path decides for: triples (area, class, slot) with one common share, as dense arrays over sites.
+
+Before delay counts, areas differ in nothing but their demand: triples of one class and slot that may use the same
+sites, and whose delay limit no plan can break, merge into one unit, exactly. So do the members of a share group, always.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from green_llm.domain.instance import BoolArray, FloatArray, Instance
+from green_llm.domain.plan import Objective
+from green_llm.optimizer.coefficients import grid_prices, is_fixed, may_serve, water_per_facility_kwh
+from green_llm.optimizer.layout import IndexArray
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """An objective: delay · Σ ρ D + Σ facility · P^d + Σ grid · P^g. Sums and multiples are objectives too."""
+
+    delay: float
+    facility: FloatArray
+    """[J,T], per kWh of P^d."""
+    grid: FloatArray
+    """[J,T], per kWh of P^g."""
+
+    @classmethod
+    def none(cls, instance: Instance) -> Terms:
+        """Nothing to minimise."""
+        nothing = np.zeros_like(instance.electricity_price)
+        return cls(0.0, nothing, nothing)
+
+    def plus(self, other: Terms, times: float) -> Terms:
+        """This objective plus a multiple of another."""
+        return Terms(
+            self.delay + times * other.delay, self.facility + times * other.facility, self.grid + times * other.grid
+        )
+
+
+def terms_of(instance: Instance, objective: Objective) -> Terms:
+    """One of the five objectives."""
+    grid = grid_prices(instance, objective)
+    facility = water_per_facility_kwh(instance) if objective is Objective.WATER else np.zeros_like(grid)
+    return Terms(float(objective is Objective.DELAY), facility, grid)
+
+
+@dataclass(frozen=True, eq=False)
+class Triples:
+    """Every (area, class, slot) with demand, sorted by slot, with what one full share of it takes at every site."""
+
+    areas: IndexArray
+    classes: IndexArray
+    slots: IndexArray
+    serving: BoolArray
+    """[n,J] where it may be served."""
+    fixed: BoolArray
+    """[n] whether its shares are given."""
+    given: FloatArray
+    """[n,J] the given shares, 0 elsewhere."""
+    seconds: FloatArray
+    """[n,J] D of one full share, s."""
+    penalty: FloatArray
+    """[n] ρ, $/s."""
+    energy: FloatArray
+    """[n,J] P^d of one full share, kWh."""
+    use: FloatArray
+    """[R,n,J] use of resources by one full share."""
+    limit: FloatArray
+    """[n] Δ, s; inf where no plan can break it."""
+
+    @classmethod
+    def of(cls, instance: Instance) -> Triples:
+        """The triples of an instance."""
+        slots, areas, classes = np.nonzero(instance.demand.transpose(2, 0, 1) > 0)
+        load = instance.demand[areas, classes, slots][:, None]
+        tokens = load * instance.tokens_per_query[classes][:, None]
+        serving = may_serve(instance).transpose(0, 2, 1)[areas, classes]
+        fixed = is_fixed(instance)[areas, classes]
+        given = np.where(fixed[:, None], np.nan_to_num(instance.fixed_shares).transpose(0, 2, 1)[areas, classes], 0.0)
+        seconds = instance.token_size[areas, classes, slots][:, None] * tokens / instance.bandwidth[areas]
+        seconds += instance.network_delay[areas]
+        seconds += tokens * instance.processing_delay.T[classes]
+        limit = np.where(fixed, np.inf, instance.delay_limit[areas, classes])
+        slowest = np.where(serving, seconds, 0.0).max(axis=1, initial=0.0)
+        return cls(
+            areas=areas, classes=classes, slots=slots, serving=serving, fixed=fixed, given=given, seconds=seconds,
+            penalty=instance.delay_penalty[classes],
+            energy=load * (instance.pue[:, None] * instance.energy_per_query).T[classes],
+            use=np.stack([tokens * instance.resource_per_token[:, :, r].T[classes] for r in range(len(instance.resources))])
+            if instance.resources else np.empty((0, len(areas), len(instance.sites))),
+            limit=np.where(slowest > limit, limit, np.inf),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Units sorted by slot, [U]; a triple that is fixed belongs to none and counts in the constants."""
+
+    triples: Triples
+    of_triple: IndexArray
+    """[n] unit of each triple; -1 where fixed."""
+    keys: IndexArray
+    """[U] which unit of its slot it is: the same in every slot and interval while areas, sites and classes are."""
+    slots: IndexArray
+    starts: IndexArray
+    """[T+1] first unit of each slot, and the end."""
+    serving: BoolArray
+    delay: FloatArray
+    """[U,J], Σ ρ D of one full share."""
+    energy: FloatArray
+    """[U,J], kWh."""
+    use: FloatArray
+    """[R,U,J]."""
+    limited: IndexArray
+    """Triples whose delay limit can be broken, by unit."""
+    limited_starts: IndexArray
+    """[T+1] into ``limited``."""
+    fixed_energy: FloatArray
+    """[J,T], kWh of the fixed triples."""
+    fixed_use: FloatArray
+    """[R,J,T]."""
+    fixed_delay: FloatArray
+    """[T], Σ ρ D."""
+
+    @property
+    def columns(self) -> int:
+        """Shares to be chosen."""
+        return int(self.delay.size)
+
+
+def units(instance: Instance, triples: Triples, *, merged: bool) -> Units:
+    """The units of an instance; ``merged`` as far as can be while delay does not count."""
+    key = _pair_keys(instance, triples, merged=merged)
+    free = np.nonzero(~triples.fixed)[0]
+    many = int(key.max(initial=0)) + 1
+    labels, first, inverse = np.unique(triples.slots[free] * many + key[free], return_index=True, return_inverse=True)
+    of_triple = np.full(len(triples.slots), -1)
+    of_triple[free] = inverse
+    slots = labels // many
+    slot_ends = np.arange(instance.slots + 1)
+    order = free[np.argsort(inverse, kind="stable")]
+    begins = np.searchsorted(of_triple[order], np.arange(len(labels)))
+    limited = np.nonzero(np.isfinite(triples.limit))[0]
+    limited = limited[np.argsort(of_triple[limited], kind="stable")]
+
+    def total(array: FloatArray) -> FloatArray:
+        if len(labels) == len(order):
+            return array[order]
+        return np.add.reduceat(array[order], begins, axis=0) if len(order) else array[order]
+
+    none = np.empty((0, len(labels), len(instance.sites)))
+    fixed = np.nonzero(triples.fixed)[0]
+    given, at = triples.given[fixed], triples.slots[fixed]
+
+    def constant(array: FloatArray) -> FloatArray:
+        found = np.zeros((instance.slots, len(instance.sites)))
+        np.add.at(found, at, array[fixed] * given)
+        return found.T
+
+    delay = triples.penalty[:, None] * triples.seconds
+    return Units(
+        triples=triples, of_triple=of_triple, keys=labels % many, slots=slots, starts=np.searchsorted(slots, slot_ends),
+        serving=triples.serving[free[first]], delay=total(delay), energy=total(triples.energy),
+        use=np.stack([total(use) for use in triples.use]) if len(triples.use) else none,
+        limited=limited, limited_starts=np.searchsorted(triples.slots[limited], slot_ends),
+        fixed_energy=constant(triples.energy),
+        fixed_use=np.array([constant(use) for use in triples.use]).reshape(-1, len(instance.sites), instance.slots),
+        fixed_delay=constant(delay).sum(axis=0),
+    )  # fmt: skip
+
+
+def _pair_keys(instance: Instance, triples: Triples, *, merged: bool) -> IndexArray:
+    """[n] equal for triples of one slot that merge."""
+    classes = len(instance.classes)
+    pair = np.arange(len(instance.areas) * classes).reshape(-1, classes)
+    for group in instance.share_groups:
+        for member in group[1:]:
+            pair[member] = pair[group[0]]
+    key = pair[triples.areas, triples.classes]
+    if not merged:
+        return key
+    single = np.isfinite(triples.limit)
+    for group in instance.share_groups:
+        for area, query_class in group:
+            single |= (triples.areas == area) & (triples.classes == query_class)
+    serving = may_serve(instance).transpose(0, 2, 1).reshape(pair.size, -1)
+    _, pattern = np.unique(serving, axis=0, return_inverse=True)
+    of_pair = triples.areas * classes + triples.classes
+    return np.where(single, key, pair.size + pattern[of_pair] * classes + triples.classes)

@@ -1,0 +1,332 @@
+"""The fast path against the whole programme: the same matrices, optima, plans and prices."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from green_llm.domain import instance_file
+from green_llm.domain.instance import Instance
+from green_llm.domain.plan import Objective, Order, Result, Termination
+from green_llm.optimizer import Planner, Session, block, decomposition, optimize, weighted
+from green_llm.optimizer.block import StoppedError
+from green_llm.optimizer.block_programme import BALANCE, CAPACITY, DELAY, SERVED, Data, assemble
+from green_llm.optimizer.coefficients import scales
+from green_llm.optimizer.kernel import refill
+from green_llm.optimizer.layout import layout
+from green_llm.optimizer.solver import Ending, Method, Solver
+from green_llm.optimizer.standard_form import compile_model
+from green_llm.optimizer.units import Triples, units
+from green_llm.optimizer.verify import check
+from support.instances import an_instance, changed, paper_size, random_instance, shaken
+
+EXACT = 1e-9
+ORDERS = [Order(p) for p in permutations((Objective.COST, Objective.CARBON, Objective.DELAY))]
+SEEDS = st.integers(0, 10_000)
+slow = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+
+
+def by_whole(instance: Instance, order: Order | None = None) -> Result:
+    return optimize(instance, order, session=Session(planner=None))
+
+
+@pytest.fixture(params=["whole", "by slots"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "by slots":
+        force_slots(monkeypatch)
+
+
+def force_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small instances take the way of large ones: one programme per slot, one site to start with."""
+    for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("NEAREST", 1)):
+        monkeypatch.setattr(decomposition, name, value)
+
+
+def assert_exact(instance: Instance, result: Result) -> None:
+    """Every phase against the whole programme at 1e-9 under this result's own budgets."""
+    form, size = refill(instance, layout(instance)), scales(instance)
+    for number, phase in enumerate(result.phases):
+        solver = Solver()
+        solver.load(form)
+        for earlier in result.phases[:number]:
+            assert earlier.budget is not None
+            solver.add_budget(form.objectives[earlier.objective], earlier.budget, size[earlier.objective] or 1.0)
+        coefficients = form.objectives[phase.objective]
+        unit = (size[phase.objective] or 1.0) / max(1, np.count_nonzero(coefficients))
+        found = solver.minimise(coefficients, Method.DUAL, unit=unit)
+        assert found.ending is Ending.OPTIMAL
+        allowed = EXACT * max(size[phase.objective], abs(found.objective))
+        assert abs(found.objective - phase.optimum) <= allowed, (phase, found.objective)
+        assert phase.lower_bound is not None
+        assert -allowed <= phase.optimum - phase.lower_bound <= allowed
+
+
+def folders() -> Iterator[Any]:
+    places = [Path(__file__).parents[1] / "data" / "instances", Path(os.environ.get("GREEN_LLM_INSTANCES", "/nowhere"))]
+    for folder in places:
+        for path in sorted(folder.glob("*.json")):
+            if "slots" in json.loads(path.read_text()):
+                yield pytest.param(path, id=f"{folder.name}-{path.stem}")
+
+
+@pytest.mark.parametrize("path", list(folders()))
+def test_known_instances_in_all_six_orders(path: Path) -> None:
+    instance = instance_file.read(path)
+    for order in ORDERS:
+        result = optimize(instance, order)
+        if result.termination is Termination.INFEASIBLE:
+            assert result.fallback_reason == "no plan keeps every limit"
+            continue
+        assert_exact(instance, result)
+        # An optimum of nothing has no room: its face is kept, which the whole programme does.
+        assert (result.fallback_reason is None) or path.stem == "all-renewable", result.fallback_reason
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("order", [Order(p) for p in permutations(Objective, 3)][::5])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_random_instances_in_many_orders(seed: int, order: Order) -> None:
+    instance = random_instance(seed, areas=4, sites=4, classes=3, slots=4, plain=seed % 3 == 0)
+    result = optimize(instance, order)
+    assert (result.method, result.fallback_reason) == ("decomposition", None)
+    assert_exact(instance, result)
+
+
+@given(SEEDS, st.sampled_from(ORDERS), st.booleans(), st.booleans())
+@slow
+def test_instances_of_every_kind(seed: int, order: Order, plain: bool, slots: bool) -> None:
+    instance = random_instance(seed, plain=plain)
+    with pytest.MonkeyPatch.context() as patch:
+        if slots:
+            force_slots(patch)
+        result = optimize(instance, order)
+    assert_exact(instance, result)
+
+
+@given(SEEDS)
+@slow
+def test_both_ways_finish_on_the_same_plan(seed: int) -> None:
+    instance = random_instance(seed, plain=seed % 2 == 0)
+    rng = np.random.default_rng(seed)
+    raw = rng.uniform(0, 1, instance.allowed.shape) * instance.allowed
+    if seed % 3 == 0:
+        instance = changed(instance, current_shares=raw / raw.sum(axis=1, keepdims=True))
+    fast, whole = optimize(instance), by_whole(instance)
+    assert fast.fallback_reason is None
+    assert np.abs(fast.plan.shares - whole.plan.shares).max() < 1e-6
+    assert np.abs(fast.plan.grid_energy_kwh - whole.plan.grid_energy_kwh).max() < 1e-6 * max(
+        1.0, whole.plan.grid_energy_kwh.max()
+    )
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("seed", range(8))
+def test_prices_are_those_of_the_whole_programme(seed: int) -> None:
+    # One slot and no ties: the optimal dual is unique.
+    instance = random_instance(seed, slots=1, areas=3, sites=4, classes=2, plain=True)
+    ours, theirs = optimize(instance), by_whole(instance)
+    found = {(b.limit, b.where): {p.objective: p.value for p in b.prices} for b in ours.binding}
+    known = {(b.limit, b.where): {p.objective: p.value for p in b.prices} for b in theirs.binding}
+    assert found
+    assert found == {key: pytest.approx(prices, rel=1e-6) for key, prices in known.items()}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_programme_is_the_pyomo_model(seed: int) -> None:
+    instance = random_instance(seed, plain=seed % 2 == 0)
+    instance = changed(instance, share_groups=(), fixed_shares=np.full_like(instance.fixed_shares, np.nan))
+    found = units(instance, Triples.of(instance), merged=False)
+    data = Data.of(instance, found, 0, instance.slots)
+    programme = assemble(data, data.serving, ())
+    stated = compile_model(instance, layout(instance))
+    triples, frame = found.triples, stated.layout
+    column = {
+        (int(frame.areas[n]), int(j), int(frame.classes[n]), int(frame.slots[n])): c
+        for c, (n, j) in enumerate(zip(frame.column_triple, frame.column_site, strict=True))
+    }
+    members = np.argsort(found.of_triple)
+    wanted = np.full(len(programme.column_upper), -1)
+    if not np.array_equal(programme.open, np.arange(len(found.slots))):
+        closed = found.serving.sum(axis=1) == 1
+        assert closed[programme.closed].all()
+    for c, (u, j) in enumerate(zip(programme.unit, programme.site, strict=True)):
+        n = members[u]
+        wanted[c] = column[int(triples.areas[n]), int(j), int(triples.classes[n]), int(triples.slots[n])]
+    cells = data.available.size
+    grid = slice(programme.shares, programme.shares + cells)
+    wanted[grid] = stated.parts["grid_energy"].start + np.arange(cells)
+    dense = np.zeros((len(programme.row_lower), len(programme.column_upper)))
+    places = np.repeat(np.arange(dense.shape[1]), np.diff(programme.starts))
+    dense[programme.rows, places] = programme.values
+    pyomo, blocks = stated.matrix.toarray()[:, wanted[: grid.stop]], stated.blocks
+    ours = dense[:, : grid.stop]
+    ours[:, grid] /= data.kwh
+    assert ours[programme.part(BALANCE)] * data.kwh == pytest.approx(pyomo[blocks["balance"]], rel=1e-12)
+    assert ours[programme.part(CAPACITY)] * data.capacity_unit[:, None] == pytest.approx(
+        pyomo[blocks["capacity"]], rel=1e-12
+    )
+    delay = ours[programme.part(DELAY)] * data.limit[:, None]
+    order = np.lexsort((triples.slots[data.limited], triples.classes[data.limited], triples.areas[data.limited]))
+    assert delay[order] == pytest.approx(pyomo[blocks["delay_limit"]], rel=1e-12)
+    assert ours[programme.part(SERVED)].sum() == len(programme.unit)
+    size = data.capacity_unit
+    if not len(programme.closed):
+        assert programme.row_upper[programme.part(BALANCE)] * data.kwh == pytest.approx(
+            stated.row_upper[blocks["balance"]]
+        )
+        assert programme.row_upper[programme.part(CAPACITY)] * size == pytest.approx(
+            stated.row_upper[blocks["capacity"]]
+        )
+    assert programme.column_upper[grid] * data.kwh == pytest.approx(stated.column_upper[stated.parts["grid_energy"]])
+
+
+def test_merged_areas_cost_what_single_ones_do() -> None:
+    instance = paper_size()
+    triples = Triples.of(instance)
+    merged, single = units(instance, triples, merged=True), units(instance, triples, merged=False)
+    assert len(merged.slots) == len(instance.classes) * instance.slots
+    assert len(single.slots) == len(instance.areas) * len(merged.slots)
+    assert merged.energy.sum() == pytest.approx(single.energy.sum())
+    assert merged.use.sum(axis=1) == pytest.approx(single.use.sum(axis=1))
+    assert_exact(instance, optimize(instance))
+
+
+def test_the_number_of_threads_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    force_slots(monkeypatch)
+    instance, stop = random_instance(5, areas=5, sites=5, classes=3, slots=8), threading.Event()
+
+    def load() -> None:
+        while not stop.is_set():
+            np.linalg.norm(np.ones((200, 200)))
+
+    noise = [threading.Thread(target=load) for _ in range(3)]
+    for thread in noise:
+        thread.start()
+    try:
+        results = [optimize(instance, session=Session(planner=Planner(n))) for n in (1, 2, 4)]
+    finally:
+        stop.set()
+        for thread in noise:
+            thread.join()
+    for other in results[1:]:
+        assert np.abs(other.plan.shares - results[0].plan.shares).max() <= 1e-9
+        assert [p.optimum for p in other.phases] == pytest.approx([p.optimum for p in results[0].phases], rel=1e-9)
+
+
+def without_site(instance: Instance, j: int) -> Instance:
+    axes: dict[str, Any] = {
+        "sites": tuple(name for n, name in enumerate(instance.sites) if n != j),
+        **{n: np.delete(getattr(instance, n), j, axis=0) for n in (
+            "electricity_price", "carbon_intensity", "carbon_price", "renewable_power", "grid_limit", "pue", "wue", "ewif",
+            "energy_per_input_token", "energy_per_output_token", "resource_per_token", "processing_delay", "headroom")},
+        **{n: np.delete(getattr(instance, n), j, axis=1) for n in (
+            "resource_capacity", "bandwidth", "network_delay", "allowed", "fixed_shares", "current_shares")},
+    }  # fmt: skip
+    return changed(instance, **axes)
+
+
+@pytest.mark.usefixtures("way")
+def test_a_live_planner_outlives_what_happens_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session()
+    base = changed(
+        random_instance(4, areas=5, sites=5, classes=3, slots=10, plain=True), delay_limit=np.full((5, 3), 9.0)
+    )
+    base = changed(base, resource_capacity=base.resource_capacity * 2, grid_limit=base.grid_limit * 2, water_cap=None)
+    rolled = changed(
+        base,
+        **{
+            n: np.roll(getattr(base, n), -1, axis=-1)
+            for n in ("demand", "electricity_price", "carbon_intensity", "renewable_power")
+        },
+    )
+    jumped = changed(base, **{n: np.roll(getattr(base, n), -7, axis=-1) for n in ("demand", "electricity_price")})
+    fewer_classes = changed(
+        base, classes=base.classes[:-1], demand=base.demand[:, :-1], token_size=base.token_size[:, :-1],
+        **{n: getattr(base, n)[:-1] for n in ("input_tokens", "output_tokens", "delay_penalty")},
+        **{n: getattr(base, n)[:, :-1] for n in (
+            "energy_per_input_token", "energy_per_output_token", "resource_per_token", "processing_delay", "delay_limit")},
+        **{n: getattr(base, n)[:, :, :-1] for n in ("allowed", "fixed_shares", "current_shares")},
+    )  # fmt: skip
+    idle = base.demand.copy()
+    idle[2, 1, 5:9] = 0.0
+    steps = [
+        base,
+        shaken(base, 1),
+        rolled,
+        without_site(base, 3),
+        base,
+        fewer_classes,
+        base,
+        jumped,
+        changed(base, demand=idle),
+    ]
+    for number, instance in enumerate(steps):
+        live = optimize(instance, session=session)
+        assert live.fallback_reason is None, number
+        cold = optimize(instance)
+        assert [p.optimum for p in live.phases] == pytest.approx([p.optimum for p in cold.phases], rel=1e-8), number
+    impossible = changed(base, resource_capacity=base.resource_capacity * 1e-3)
+    assert optimize(impossible, session=session).termination is Termination.INFEASIBLE
+    after = optimize(base, session=session)
+    assert (after.termination, after.fallback_reason) == (Termination.OPTIMAL, None)
+    with monkeypatch.context() as broken:
+
+        def fail(*_args: Any) -> None:
+            raise StoppedError("HiGHS found no clear end: Unknown")
+
+        broken.setattr(block, "run", fail)
+        fallen = optimize(base, session=session)
+    assert (fallen.method, fallen.fallback_reason) == ("lexicographic", "HiGHS found no clear end: Unknown")
+    assert [p.optimum for p in fallen.phases] == pytest.approx([p.optimum for p in after.phases], rel=1e-8)
+    assert optimize(base, session=session).fallback_reason is None
+
+
+def test_what_it_does_not_do_goes_to_the_whole_programme() -> None:
+    fixed = random_instance(1)
+    grouped = changed(fixed, share_groups=(((0, 0), (1, 0)),))
+    allowed = np.ones_like(fixed.allowed)
+    grouped = changed(grouped, allowed=allowed)
+    result = optimize(grouped)
+    assert result.fallback_reason == "a share group has a pair with fixed shares"
+
+
+def test_weighted_sums_take_it_too() -> None:
+    instance = random_instance(2)
+    weights = {Objective.COST: 1.0, Objective.DELAY: 2.0}
+    fast = weighted(instance, weights)
+    form = refill(instance, layout(instance))
+    solver = Solver()
+    solver.load(form)
+    cost = form.objectives[Objective.COST] + 2.0 * form.objectives[Objective.DELAY]
+    best = solver.minimise(cost, Method.DUAL).objective
+    assert fast.method == "weighted"
+    assert fast.values.cost + 2.0 * fast.values.delay == pytest.approx(best, rel=1e-8)
+
+
+@pytest.mark.parametrize("after", range(7))
+def test_out_of_time_at_any_moment_leaves_a_whole_plan(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance, real, runs = an_instance(slots=2, classes=2), block.run, iter(range(100))
+
+    def run(highs: Any, deadline: float | None) -> None:
+        if next(runs) >= after:
+            raise block.TimeIsUpError
+        real(highs, deadline)
+
+    for module in ("block", "master", "face"):
+        monkeypatch.setattr(f"green_llm.optimizer.{module}.run", run)
+    result = optimize(instance)
+    reached = len(result.phases)
+    assert reached == min(after, 3)
+    assert (result.termination is Termination.OPTIMAL) == (after > 3)
+    assert len(result.phases_not_reached) == 3 - reached
+    assert not check(instance, result.plan)
