@@ -213,6 +213,10 @@ async def test_a_shift_that_breaks_a_site_is_rolled_back_and_the_site_capped() -
         'slo_delay_seconds{policy="default",profile="large",site="d"} 5.0',
     ):
         assert f"greenllm_{line}\n" in text
+    written = len(world.routes.written)
+    for _ in range(5):  # our own write has the operator plan again at once
+        await world.minute(1.0)
+    assert len(world.routes.written) == written, "a rollback is one write"
     outcome = await world.minutes(int(BACKOFF_S / PERIOD_S) - 1)
     assert world.loads["d"] == 250, "within the back-off nothing more goes there"
     assert world.loads["c"] == 750, "the plan sees the cap: the rest goes where it is second cheapest"
