@@ -50,6 +50,14 @@ crds:
     {{bin}}/python -m green_llm.api.crds crds
     cp crds/[!k]*.yaml charts/green-llm/crd-bases/
 
+# Green-LLM with a gateway, three sites, load, Prometheus and Grafana, in a kind cluster
+kind-up:
+    deploy/kind/up.sh
+
+# remove that cluster
+kind-down:
+    deploy/kind/down.sh
+
 # the Grafana dashboards, from deploy/dashboards
 dashboards:
     {{bin}}/python deploy/dashboards/build.py

@@ -149,7 +149,7 @@ def _signals() -> tuple[Panel, ...]:
         over_time("Renewable output, of capacity", "What sun and wind on site could give, in the current slot.",
                   "percentunit", *ratios),
         rows("Sources in use, and their quality", "Where the value of the current slot comes from.",
-             Query(at_site("site_signal_info"), names), ("policy", "site", "kind", "source", "quality")),
+             Query(at_site("site_signal_info"), names), ("policy", "site", "kind", "source", "quality", "basis")),
         over_time("Age of the value in use", "From its publication to the plan that uses it. A forecast of yesterday may be "
                   "right for now: see what its source is said to give.", "s",
                   Query(f"{age_of} - on (job, instance, policy) group_right () {issued}", names)),

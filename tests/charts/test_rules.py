@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.dashboards import RULES, selectors
+from support.dashboards import BOARDS, RULES, document, selectors
 from support.tools import needed
 
 ROOT = Path(__file__).parents[2]
@@ -87,3 +88,34 @@ def test_every_metric_exists() -> None:
             assert name in known, rule.get("alert", rule.get("record"))
     for rule in rules():
         assert "record" not in rule or f"`{rule['record']}`" in text, "recording rules are documented"
+
+
+def rendered(*options: str) -> list[dict[str, Any]]:
+    ran = subprocess.run(
+        [needed("helm"), "template", "green-llm", ROOT / "charts" / "green-llm", "--kube-version=1.36.0", *options],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    return [body for body in yaml.safe_load_all(ran.stdout) if body]
+
+
+def test_the_chart_gives_out_the_rules_and_dashboards_as_they_are() -> None:
+    switches = ("metrics.prometheusRule.enabled=true", "metrics.dashboards.enabled=true")
+    found = rendered(*(f"--set={switch}" for switch in switches))
+    (rule,) = [body for body in found if body["kind"] == "PrometheusRule"]
+    assert rule["spec"] == yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    maps = {body["metadata"]["name"]: body for body in found if body["kind"] == "ConfigMap"}
+    for board in BOARDS:
+        body = maps[f"green-llm-dashboard-{board}"]
+        assert body["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert json.loads(body["data"][f"green-llm-{board}.json"]) == document(board)
+
+
+def test_alerts_link_to_where_the_runbooks_are_published() -> None:
+    url = "https://wiki.example.com/green-llm/"
+    found = rendered("--set=metrics.prometheusRule.enabled=true", f"--set=metrics.prometheusRule.runbookBaseUrl={url}")
+    (rule,) = [body for body in found if body["kind"] == "PrometheusRule"]
+    links = {
+        r["annotations"]["runbook_url"] for group in rule["spec"]["groups"] for r in group["rules"] if "alert" in r
+    }
+    assert links == {url + Path(r["annotations"]["runbook_url"]).name for r in ALERTS}

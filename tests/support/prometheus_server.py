@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import socket
 import subprocess
-from collections.abc import Iterator
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -62,12 +67,20 @@ def exposition(now: float) -> str:
 
 
 @contextmanager
-def prometheus_server(root: Path) -> Iterator[str]:
-    """Its address, with port; it has counted for three days."""
+def prometheus_server(root: Path, jobs: Mapping[str, str] | None = None, rules: Path | None = None) -> Iterator[str]:
+    """Its address, with port; it has counted for three days, and scrapes ``jobs`` (name: address) every second."""
     (root / "past.txt").write_text(exposition(datetime.now(UTC).timestamp()))
     command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(root / "past.txt"), str(root / "data")]
     subprocess.run(command, check=True, capture_output=True)
-    with running(root, "global: {scrape_interval: 1m}\n") as host:
+    configuration = {
+        "global": {"scrape_interval": "1m", "evaluation_interval": "1s"},
+        "rule_files": [str(rules)] if rules else [],
+        "scrape_configs": [
+            {"job_name": job, "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}
+            for job, target in (jobs or {}).items()
+        ],
+    }
+    with running(root, json.dumps(configuration)) as host:
         yield host
 
 
@@ -93,6 +106,22 @@ def running(root: Path, configuration: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def asked(host: str, what: str, at: float) -> list[dict[str, Any]]:
+    """The result of an instant query at a moment: series with their labels, and a value or values.
+
+    Raises:
+        AssertionError: Prometheus refuses the query; the message says why.
+    """
+    body = urllib.parse.urlencode({"query": what, "time": f"{at:.3f}"}).encode()
+    try:
+        with urllib.request.urlopen(f"http://{host}/api/v1/query", body, timeout=30) as answer:
+            found = json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise AssertionError(f"{what}: {error.read().decode()}") from error
+    result: list[dict[str, Any]] = found["data"]["result"]
+    return result
 
 
 async def _ready(host: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,7 +84,7 @@ async def _once(embedded: EmbeddedRun, now: datetime, *, as_json: bool) -> int:
     _warn(reading)
     outcomes = await _all(embedded, reading, now)
     if as_json:
-        print_json(_document(reading, outcomes))
+        print_json(_document(embedded, reading, outcomes))
     else:
         for outcome in outcomes:
             print_outcome(outcome)
@@ -92,20 +93,23 @@ async def _once(embedded: EmbeddedRun, now: datetime, *, as_json: bool) -> int:
     return max((Exit.FAILED if o.result is None else of_result(o.result) for o in outcomes), default=Exit.OPTIMAL)
 
 
-def _document(reading: Reading, outcomes: list[Outcome]) -> dict[str, Any]:
-    """All policies of an interval as JSON."""
+def _document(embedded: EmbeddedRun, reading: Reading, outcomes: list[Outcome]) -> dict[str, Any]:
+    """All policies of an interval as JSON, and how the live sources do."""
     from green_llm.cli.run_report import outcome_document  # noqa: PLC0415
 
-    return {"policies": {o.policy.name: outcome_document(o, reading.admission.problems) for o in outcomes}}
+    return {
+        "policies": {o.policy.name: outcome_document(o, reading.admission.problems) for o in outcomes},
+        "sources": {name: asdict(health) for name, health in embedded.hub.health.items()},
+    }
 
 
-def _say(reading: Reading, outcomes: list[Outcome], *, as_json: bool) -> None:
+def _say(embedded: EmbeddedRun, reading: Reading, outcomes: list[Outcome], *, as_json: bool) -> None:
     """What an interval came to: a line for each policy, or one of JSON."""
     from green_llm.cli.report import print_json_line  # noqa: PLC0415
     from green_llm.cli.run_report import print_line  # noqa: PLC0415
 
     if as_json:
-        print_json_line(_document(reading, outcomes))
+        print_json_line(_document(embedded, reading, outcomes))
         return
     for outcome in outcomes:
         print_line(outcome)
@@ -142,7 +146,7 @@ async def _forever(embedded: EmbeddedRun, interval: float | None, poll_seconds: 
             period = timedelta(seconds=interval or request.policy.period_seconds)
             due[request.policy.name] = now + period
         if outcomes:
-            _say(reading, outcomes, as_json=as_json)
+            _say(embedded, reading, outcomes, as_json=as_json)
             embedded.recorder.keep_only(reading.requests)
             embedded.write_status(reading, outcomes, now)
         with contextlib.suppress(TimeoutError):
@@ -179,7 +183,7 @@ async def _replay(
             reading = await embedded.read()
             _warn(reading)
         outcomes = await _all(embedded, reading, now)
-        _say(reading, outcomes, as_json=as_json)
+        _say(embedded, reading, outcomes, as_json=as_json)
         last |= {outcome.policy.name: outcome for outcome in outcomes}
         period = interval or min((o.policy.period_seconds for o in outcomes), default=300)
         now += timedelta(seconds=period)

@@ -66,6 +66,20 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
             {"site": site, "kind": kind.value, "unit": kind.unit(outcome.policy.currency)} | asdict(value)
             for (site, kind), value in sorted(outcome.current_signals().items())
         ],
+        "known_ahead": [
+            {"site": site, "kind": kind.value, "seconds": outcome.known_ahead_seconds(site, kind)}
+            for site, kind in sorted(outcome.book.values)
+        ],
+        "arrivals": [
+            {
+                "demand": demand,
+                "area": area,
+                "class": query_class,
+                "queries_per_hour": float(found.queries[outcome.first_slot] / outcome.book.slots.slot_hours),
+                "forecast_error_ratio": found.error_ratio,
+            }
+            for (demand, area, query_class), found in sorted(outcome.arrivals.items())
+        ],
         "valid_until": outcome.valid_until.isoformat() if outcome.result else None,
         "phases": [asdict(phase) for phase in outcome.result.phases] if outcome.result else [],
         "troubled_demands": [{"demand": demand, "reason": reason} for demand, reason in outcome.troubled_demands],
@@ -73,8 +87,13 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
         "avoided_emissions_kg_per_hour": total(outcome.nearest.values()).emissions_kg
         - total(outcome.in_force.values()).emissions_kg,
         "broken_in_force": [entry.message for entry in outcome.broken_in_force],
+        "broken_kinds": {
+            "plan": [entry.kind.value for entry in outcome.result.diagnosis] if outcome.result else [],
+            "in_force": [entry.kind.value for entry in outcome.broken_in_force],
+        },
         "diagnosis": [entry.message for entry in outcome.result.diagnosis] if outcome.result else [],
         "signal_problems": [problem.message for problem in outcome.book.problems],
+        "unusable_sources": [{"site": p.site, "kind": p.kind.value} for p in outcome.book.problems],
         "held_sites": dict(outcome.held_sites),
         "slo": slo_status.entries(outcome),
         "skipped": [

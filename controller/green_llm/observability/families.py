@@ -223,8 +223,7 @@ def signals(outcomes: Outcomes) -> Iterator[Metric]:
                 if signal is not kind:
                     continue
                 labels = [outcome.policy.name, site, kind.value]
-                length = next((n for n, value in enumerate(values[first:]) if value is None), len(values) - first)
-                add(covered, labels, length * outcome.book.slots.slot_seconds)
+                add(covered, labels, outcome.known_ahead_seconds(site, kind))
                 value = values[first] if first < len(values) else None
                 if value is None:
                     continue

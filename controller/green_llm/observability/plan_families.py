@@ -16,14 +16,16 @@ Lifetime = tuple[datetime, datetime]
 """When a plan was made, and until when it is good."""
 
 
-def lifetimes(plans: Mapping[str, Lifetime]) -> Iterator[Metric]:
-    """When the plan in force was made, and until when it is good; an interval without a plan leaves both as they are."""
+def lifetimes(plans: Mapping[str, Lifetime], turned: float | None) -> Iterator[Metric]:
+    """When the last plan was made and until when it is good (an interval without one leaves both), and the loop's turn."""
+    turn = gauge("loop_turn_timestamp_seconds", "When the planning loop last turned", [])
+    add(turn, [], turned)
     made = gauge("plan_timestamp_seconds", "When the last plan was made", ["policy"])
     good = gauge("plan_valid_until_timestamp_seconds", "Until when the last plan is good", ["policy"])
     for policy, (since, until) in sorted(plans.items()):
         add(made, [policy], since.timestamp())
         add(good, [policy], until.timestamp())
-    yield from (made, good)
+    yield from (turn, made, good)
 
 
 def demands(outcomes: Outcomes) -> Iterator[Metric]:

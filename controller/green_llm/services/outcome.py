@@ -161,6 +161,12 @@ class Outcome:
         found = {key: values[first] for key, values in self.book.values.items() if first < len(values)}
         return {key: value for key, value in found.items() if value is not None}
 
+    def known_ahead_seconds(self, site: str, kind: SignalKind) -> float:
+        """Time from slot 0 on for which a signal has values, without a gap, s."""
+        values = self.book.values[site, kind][self.first_slot :]
+        length = next((n for n, value in enumerate(values) if value is None), len(values))
+        return float(length * self.book.slots.slot_seconds)
+
     @property
     def degraded(self) -> bool:
         """Whether the plan is less than asked for: infeasible, out of time, or absent."""
