@@ -147,7 +147,7 @@ def test_validate(cli: Cli, three: Path) -> None:
     assert (ran.status, ran.out.strip()) == (0, "12 resources and 2 routes are valid")
     sites = three / "sites.yaml"
     sites.write_text(
-        sites.read_text().replace('pue: "1.12"', 'pue: "0.9"').replace("{source: flat-tariff}", "{source: flat}", 1)
+        sites.read_text().replace('pue: "1.12"', 'pue: "0.9"').replace("{source: flat-tariff,", "{source: flat,", 1)
     )
     routes = three / "routes.yaml"
     routes.write_text(routes.read_text().replace("- name: summary", "- name: summaries", 1))

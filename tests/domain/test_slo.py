@@ -75,8 +75,12 @@ def run(
         judged = {n: judge(sites[n].points(now), LIMITS, seen[n], WINDOW_S, now) for n in sites}
         guards = {n: step(seen[n], judged[n], BACKOFF_S, now) for n in sites}
         caps = {n: guards[n].cap for n in sites}
-        over = {n: c / guards[n].load for n, c in caps.items() if c is not None and guards[n].load > c * OVER}
         wanted = fill(caps, arriving)
+        over = {
+            n: min(1.0, (guards[n].load - c) / arriving / (shares[n] - wanted[n]))
+            for n, c in caps.items()
+            if c is not None and guards[n].load > c * OVER and shares[n] > wanted[n]
+        }
         if last_write is not None and (now - last_write).total_seconds() > 2 * WINDOW_S:
             before = None
         relief = relieve(shares, over, [n for n, c in caps.items() if c is not None], wanted, before) if over else None
@@ -111,3 +115,13 @@ def test_guarded_sites_settle_within_their_limits(drawn: list[tuple[float, bool]
         later = above[len(above) // 2 :]
         assert sum(later) <= 12, f"{name} keeps its limit but for a try"
     assert sum(loads[-1].values()) == pytest.approx(1000.0)
+
+
+def test_relief_is_one_exact_step() -> None:
+    current, planned = {"a": 0.4, "b": 0.6, "c": 0.0}, {"a": 0.8, "b": 0.0, "c": 0.2}
+    # Half of what b has above the plan, to where the plan wants more.
+    assert relieve(current, {"b": 0.5}, ["b"], planned, None) == pytest.approx({"a": 0.6, "b": 0.3, "c": 0.1})
+    before = {"a": 0.7, "b": 0.3, "c": 0.0}
+    assert relieve(current, {"b": 0.5}, ["b"], planned, before) == before, "a shift that is to blame is undone"
+    assert relieve(current, {"b": 0.5}, ["a", "b"], planned, before) != before, "but not onto another capped site"
+    assert relieve({"a": 1.0}, {"b": 0.5}, ["b"], planned, None) is None, "this rule has nothing to give"

@@ -74,8 +74,17 @@ async def hostile() -> list[Outcome]:
     return [*found[:-1], replace(found[-1], broken_in_force=(broken,))]
 
 
+@pytest.fixture
+def browser(chrome: webdriver.Chrome) -> webdriver.Chrome:
+    """The browser without what earlier tests left in its logs."""
+    chrome.get("about:blank")
+    complaints(chrome)
+    requested(chrome)
+    return chrome
+
+
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     require_chromium()
     with chromium(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
@@ -132,8 +141,6 @@ async def test_names_stay_names(browser: webdriver.Chrome, site: Site) -> None:
 async def test_nothing_is_asked_of_others(browser: webdriver.Chrome, site: Site) -> None:
     for outcome in await outcomes(a_fleet(), steps=2):
         site.record(outcome)
-    browser.get("about:blank")
-    requested(browser)
     for view in VIEWS:
         browser.get(site.address + view)
         draw_all(browser)

@@ -141,7 +141,10 @@ async def test_without_a_plan_there_is_no_horizon_and_it_is_said_why() -> None:
 async def test_a_water_budget_and_an_order_are_shown() -> None:
     order = Order((Objective.WATER, Objective.COST), (Tolerance(0.03), Tolerance(0.0)))
     (outcome,) = await outcomes(a_fleet(policies={"default": a_policy(water=a_budget(1000.0), order=order)}))
-    assert now(outcome, {}).order == ("water", "cost")
+    document = now(outcome, {})
+    assert document.order == ("water", "cost")
+    assert document.water is not None
+    assert (document.water.budget_liters, document.water.remaining_liters) == (1000.0, 1000.0)
 
 
 async def test_the_account_is_the_ledgers_months() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from green_llm.domain.plan import Objective, Order, Tolerance
+from green_llm.domain.series import SignalKind, SignalRef
 from green_llm.errors import InvalidInputError
 from green_llm.page.figures import of_what_if
 from green_llm.page.what_if import EXTRA_PERCENT, WhatIfs
@@ -25,8 +27,6 @@ ORDER = Order((Objective.COST, Objective.EMISSIONS), (Tolerance(0.03), Tolerance
 async def an_outcome() -> Outcome:
     """The cheap site emits 800 g/kWh, the near one 400 g at twice the price: every per cent of cost buys emissions."""
     resources = a_fleet(policies={"default": a_policy(order=ORDER)})
-    from green_llm.domain.series import SignalKind, SignalRef  # noqa: PLC0415
-
     cheap = resources.sites["cheap"]
     signals = {**cheap.signals, SignalKind.CARBON_INTENSITY: (SignalRef("dirty"),)}
     sites = {**resources.sites, "cheap": replace(cheap, signals=signals)}
@@ -47,7 +47,7 @@ async def test_each_per_cent_of_cost_buys_what_it_must() -> None:
         assert worth["cost"].value == pytest.approx(4 * 0.05 * (1 + tolerance))
         assert worth["emissions"].value == pytest.approx(4 * (0.8 - 0.4 * tolerance))
     assert [s.extra_percent for s in answer.scenarios] == sorted([0.0, *EXTRA_PERCENT])
-    assert answer.words.startswith("Giving up 1 % more cost: emissions would fall by 0.0160 kgCO2e (−0.5 %)")
+    assert answer.words.startswith("Giving up 1 % more cost (+1.0 %): emissions would fall by 0.0160 kgCO2e (−0.5 %)")
     (figure,) = of_what_if(answer)
     assert [trace["name"] for trace in figure.plot["data"]] == ["cost", "emissions", "water", "delay penalty"]
     # Once per plan: no process is started again.
@@ -57,31 +57,38 @@ async def test_each_per_cent_of_cost_buys_what_it_must() -> None:
 
 async def test_it_is_one_at_a_time_and_its_process_yields() -> None:
     outcome, what_ifs = await an_outcome(), WhatIfs(time_limit_s=240.0, yields=7)
+    before = children()
     asked = asyncio.create_task(what_ifs.answer(outcome, None, ask=True))
     await asyncio.sleep(0)
     assert (await what_ifs.answer(outcome, None, ask=True)).state == "busy"
     niceness = {0}
     while not asked.done():
-        niceness |= {os.getpriority(os.PRIO_PROCESS, pid) - os.getpriority(os.PRIO_PROCESS, 0) for pid in children()}
+        for pid in children() - before:
+            with contextlib.suppress(ProcessLookupError):
+                niceness.add(os.getpriority(os.PRIO_PROCESS, pid) - os.getpriority(os.PRIO_PROCESS, 0))
         await asyncio.sleep(0.02)
     assert (await asked).state == "done"
     assert max(niceness) == 7
 
 
-def children() -> list[int]:
-    path = Path(f"/proc/{os.getpid()}/task")
-    return [int(pid) for task in path.iterdir() for pid in (task / "children").read_text().split()]
+def children() -> set[int]:
+    """Processes that this one has started; a thread may end while it is looked at."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found
 
 
 async def test_time_and_memory_have_their_limits() -> None:
-    outcome = await an_outcome()
+    outcome, before = await an_outcome(), children()
     late = await WhatIfs(time_limit_s=1e-3, yields=0).answer(outcome, None, ask=True)
     assert late.state == "failed"
     assert "time was up" in late.words
     large = await WhatIfs(time_limit_s=240.0, memory_bytes=20_000_000, yields=0).answer(outcome, None, ask=True)
     assert large.state == "failed"
     assert "memory" in large.words
-    assert children() == []
+    assert children() <= before
 
 
 async def test_without_a_plan_there_is_nothing_to_ask() -> None:

@@ -75,3 +75,19 @@ async def test_an_agreed_price_stands_for_its_own_hours(basis: str | None, sourc
 async def test_an_old_value_that_nobody_would_believe_hurts_no_slot() -> None:
     text = rows(10).replace(",155,", ",99999,")  # at 11:15
     assert (await book(text, at(20))).values["near", CARBON][0].source == "meter"
+
+
+async def test_a_price_without_a_basis_beside_one_that_has_it_is_refused() -> None:
+    text = rows(10, "USD/MWh")
+    site, now = a_site("near"), at(5)
+    source = Source(name="meter", settings=CsvSettings("meter.csv"))
+    sources = {"meter": source, "else": static("else", 999.0, "USD/MWh")}
+    for bases, found_in in ((("RealTime", None), [None, None]), ((None, None), ["else", "else"])):
+        chain = tuple(SignalRef(name, basis=basis) for name, basis in zip(("meter", "else"), bases, strict=True))
+        found = await Collector(lambda name: (name, text)).collect(
+            a_policy(), [replace(site, signals={PRICE: chain})], sources, slots_from(now, 3600, 3), now
+        )
+        values = found.values["near", PRICE][1:]
+        assert [value and value.source for value in values] == found_in
+        refused = [problem for problem in found.problems if "names no basis" in problem.message]
+        assert [problem.source for problem in refused] == (["else"] if "RealTime" in bases else [])

@@ -196,3 +196,32 @@ async def test_a_check_asks_what_demands_and_servers_are_measured_by(prometheus:
     assert demand.value.value == pytest.approx(3600 * arriving_per_s(now.timestamp() - 1800), rel=0.1)
     assert (demand.unit, demand.params["namespace"]) == ("queries/h", "inference")
     assert found[Measure.FINISHED].value.value == pytest.approx(1800.0, rel=0.02)
+
+
+async def test_the_last_minutes_of_a_site(prometheus: str) -> None:
+    hub = LiveHub(HttpClient({prometheus}), FEEDS, no_secret, first_wait_seconds=10.0)
+    params = {"site": "[a-z]+"}
+    own = {
+        Measure.P95_DELAY: 'sum(rate(vllm:request_success_total{site="$site"}[5m]))',
+        Measure.ERROR_RATIO: 'sum(rate(unknown_total{site="$site"}[$window]))',
+    }
+    servers = replace(source(prometheus, "Vllm"), settings=replace(source(prometheus, "Vllm").settings, queries=own))
+    collector, now, near = Collector(no_file, hub), datetime.now(UTC), a_site("near")
+    asked = SourceRef("servers", {})
+    known = {"servers": replace(servers, name="servers", params=params), "vllm": source(prometheus, "Vllm")}
+    try:
+        found = await collector.recent(near, asked, known, now)
+        template = await collector.recent(near, SourceRef("vllm", {"model": "m"}), known, now)
+        missing = await collector.recent(near, SourceRef("nobody", {}), known, now)
+    finally:
+        await hub.close()
+    points = found[Measure.P95_DELAY]
+    assert not isinstance(points, str)
+    assert points[0].value == pytest.approx(0.5, rel=0.02), "a quarter of an hour ago"
+    assert {(point.end - point.start).total_seconds() for point in points} == {5.0}
+    assert 600 < (points[-1].end - points[0].end).total_seconds() <= 905
+    assert found[Measure.ERROR_RATIO] == "errorRatio: SignalSource servers: has no value of the last minutes"
+    # Prometheus takes the template's queries; it has scraped too seldom to answer them.
+    assert set(template) == {Measure.P95_DELAY, Measure.ERROR_RATIO}
+    assert all("has no value" in str(text) for text in template.values()), template
+    assert missing == {Measure.P95_DELAY: 'there is no SignalSource "nobody"'}

@@ -17,7 +17,7 @@ from green_llm.domain.request import CarbonAccounting, LiveSettings, Source
 from green_llm.domain.series import Place, Point, Quality, SignalKind, SignalQuery
 from green_llm.errors import SignalError, StoreError
 from green_llm.signals.cache import Cache
-from green_llm.signals.feed import Past
+from green_llm.signals.feed import Found, Past
 from green_llm.signals.http import HttpClient
 from green_llm.signals.importing import import_history, published
 from green_llm.signals.live import LiveHub
@@ -166,6 +166,19 @@ async def test_the_hub_records_what_is_new_once(tmp_path: Path) -> None:
     # A hub that begins anew knows nothing: it records all again; within one, only what is new.
     assert [value for value, _ in stored] == [10.0, 11.0, 12.0, 10.0, 11.0, 12.0, 11.0, 12.0, 99.0]
     assert {basis for _, basis in stored} == {"DayAhead"}
+
+
+def test_what_a_service_revises_is_marked(tmp_path: Path) -> None:
+    recordings = Recordings(tmp_path)
+    hub = LiveHub(HttpClient(set()), FEEDS, key, recordings=recordings)
+    before = {
+        p.start: p for p in (point(0, 46.0, issued=T0 + HOUR), point(1, 50.0, Quality.FORECAST, T0), point(2, 51.0))
+    }
+    after = (point(0, 47.0, issued=T0 + HOUR), point(1, 52.0, issued=T0 + 2 * HOUR), point(2, 51.0), point(3, 9.0))
+    hub._record(live("Awattar", "host"), query(0, T0), Found("EUR/MWh", after), before, T0 + 9 * HOUR)
+    recordings.flush()
+    stored = duckdb.read_parquet(f"{tmp_path}/*.parquet").order("start_s").project("value, revised").fetchall()
+    assert stored == [(47.0, True), (52.0, False), (9.0, False)], "a forecast that came true otherwise is no revision"
 
 
 PAST_BODIES: dict[str, tuple[bytes, SignalKind, dict[str, str]]] = {

@@ -109,7 +109,7 @@ def relieve(
 
     Args:
         current: shares in force.
-        over: sites that carry more than their caps, and by which factor they must shrink.
+        over: sites that carry more than their caps, and which part of what they have above the plan must go.
         capped: all sites with a cap; none of them is given more.
         planned: the plan's shares, which keep the caps where that can be.
         before: shares before the last shift: where it is to blame, it is undone.
@@ -119,8 +119,8 @@ def relieve(
         if undoes and all(before.get(site, 0.0) <= current.get(site, 0.0) + SMALL for site in capped):
             return dict(before)
     names = sorted({*current, *planned})
-    most = {site: max(planned.get(site, 0.0), current.get(site, 0.0) * factor) for site, factor in over.items()}
-    kept = {name: min(current.get(name, 0.0), most.get(name, 1.0)) for name in names}
+    above = {site: max(0.0, current.get(site, 0.0) - planned.get(site, 0.0)) for site in over}
+    kept = {name: current.get(name, 0.0) - over.get(name, 0.0) * above.get(name, 0.0) for name in names}
     room = {name: max(0.0, planned.get(name, 0.0) - kept[name]) for name in names if name not in over}
     excess = sum(current.values()) - sum(kept.values())
     if excess <= SMALL or sum(room.values()) <= SMALL:

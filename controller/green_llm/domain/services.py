@@ -138,6 +138,8 @@ _TOKENS = {name: _VLLM.format(f"{name}_tokens", _MODEL) for name in ("prompt", "
 _LATENCY = {
     part: f"sum(rate(vllm:e2e_request_latency_seconds_{part}{{{_MODEL}}}[$window]))" for part in ("sum", "count")
 }
+_HTTP = 'sum(rate(http_requests_total{{site="$site",handler=~"/v1/.*"{}}}[$window]))'
+_STALLED = f"(sum(vllm:num_requests_running{{{_MODEL}}}) > 0) and ({_TOKENS['generation']} == 0)"
 TEMPLATES = {
     "EnvoyGateway": QueryTemplate(
         # Retries are not arrivals. A rule's Envoy cluster is named by its place in the route.
@@ -164,6 +166,10 @@ TEMPLATES = {
             Measure.MEAN_DELAY: f"{_LATENCY['sum']} / {_LATENCY['count']}",
             Measure.THROUGHPUT: f"{_TOKENS['prompt']} + {_TOKENS['generation']}",
             Measure.P95_DELAY: f"histogram_quantile(0.95, {_BUCKETS})",
+            # Of what is answered; all of it, where there are queries and no token comes: a server that hangs counts no errors.
+            Measure.ERROR_RATIO: "(({} or vector(0)) / ({} > 0)) or (({}) * 0 + 1)".format(
+                _HTTP.format(',status="5xx"'), _HTTP.format(""), _STALLED
+            ),
         },
         {"model": "[A-Za-z0-9_./:-]{1,128}", "site": OBJECT_NAME},
     ),

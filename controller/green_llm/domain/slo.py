@@ -126,8 +126,10 @@ def judge(
         if isinstance(points, str):
             unknown.append(points)
             continue
-        # What ends before may still speak of another load.
-        recent = [point.value for point in points if max(now, guard.since + 2 * half) - half <= point.end <= now]
+        # What ends before may still speak of another load; the newest value is as old as its last poll.
+        settled = [point for point in points if guard.since + half <= point.end <= now]
+        newest = max((point.end for point in settled if point.end >= now - half), default=None)
+        recent = [point.value for point in settled if newest is not None and point.end > newest - half]
         if recent:
             values[measure] = sum(recent) / len(recent)
         else:

@@ -14,6 +14,7 @@ from typing import Any
 from green_llm.page.horizon import Horizon, Row, SiteHorizon
 from green_llm.page.past import Past
 from green_llm.page.what_if import WhatIf
+from green_llm.page.words import per_cent
 
 MOST_LINES = 8
 """More sites are shown as a map of colours: that many lines cannot be told apart."""
@@ -129,14 +130,14 @@ def of_what_if(document: WhatIf) -> list[Figure]:
         if any(change is not None for change in changes):
             rows.append((name, tuple(100.0 * (change or 0.0) for change in changes)))
     plot = _lines([s.extra_percent for s in document.scenarios], rows, mode="lines+markers")
-    plot["layout"]["xaxis"] |= {"title": {"text": f"more {document.objective} given up, %"}, "type": "linear"}
-    title = "Change against the plan as it is"
+    plot["layout"]["xaxis"] |= {"type": "linear", "tickformat": "", "ticksuffix": " %"}
+    last = ", ".join(f"{name} {per_cent(values[-1] / 100.0)}" for name, values in rows)
     return [
         Figure(
             name="what-if",
-            title=title,
+            title=f"Change against the plan as it is, by how much more {document.objective} is given up",
             unit="%",
-            summary=_summary(title, rows, "%"),
+            summary=f"At {points[-1]} %: {last}.",
             plot=plot,
             table=Table(head=("", *points), rows=tuple(rows)),
         )
@@ -180,7 +181,7 @@ def _layout(**more: Any) -> dict[str, Any]:
         "margin": {"l": 40, "r": 12, "t": 8, "b": 44},
         "hovermode": "closest",
         "legend": {"orientation": "h", "y": -0.2},
-        "xaxis": {"type": "date", "automargin": True, "nticks": 6, "tickangle": 0},
+        "xaxis": {"type": "date", "automargin": True, "nticks": 6, "tickangle": 0, "tickformat": "%H:%M\n%d %b"},
         "yaxis": {"automargin": True, "rangemode": "tozero", "ticksuffix": " "},
         "height": 320,
     } | more

@@ -118,6 +118,17 @@ class Next:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Water:
+    """The water budget of the period, at the start of this interval, L."""
+
+    budget_liters: float
+    used_liters: float
+    remaining_liters: float
+    """May be negative: more was used than budgeted."""
+    period_end: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Now:
     """One interval of one policy."""
 
@@ -132,6 +143,8 @@ class Now:
     messages: tuple[str, ...]
     """Limits that are broken, writes that failed, signals without a value, sites that are held."""
     rates: tuple[Rate, ...]
+    water: Water | None
+    """None without a budget."""
     sites: tuple[str, ...]
     pairs: tuple[Pair, ...]
     limits: tuple[words.Limit, ...]
@@ -156,6 +169,7 @@ def now(outcome: Outcome, statuses: Mapping[ObjectKey, Mapping[str, Any]], perio
         error=outcome.error,
         messages=tuple(_messages(outcome)),
         rates=tuple(rates(outcome)),
+        water=_water(outcome),
         sites=tuple(sorted(sites)),
         pairs=pairs,
         limits=tuple(words.limits(outcome)),
@@ -188,6 +202,18 @@ def rates(outcome: Outcome) -> Iterable[Rate]:
             difference=difference,
             change=difference / abs(reference) if amounts and reference else None,
         )
+
+
+def _water(outcome: Outcome) -> Water | None:
+    budget = outcome.water
+    if budget is None:
+        return None
+    return Water(
+        budget_liters=budget.budget_liters,
+        used_liters=budget.used_liters,
+        remaining_liters=budget.remaining_liters,
+        period_end=budget.period_end,
+    )
 
 
 def _messages(outcome: Outcome) -> Iterable[str]:

@@ -253,5 +253,5 @@ def _answer(outcome: Outcome, objective: Objective, found: Mapping[float, tuple[
     ]
     if not changes:
         return f"Giving up 1 % more {own.name} would change nothing else."
-    used = f" and {own.name} by {per_cent(own.change)}" if own.change is not None else ""
-    return f"Giving up 1 % more {own.name}: {', '.join(changes)}{used}, over the horizon."
+    used = f" ({per_cent(own.change)})" if own.change is not None else ""
+    return f"Giving up 1 % more {own.name}{used}: {', '.join(changes)}, over the horizon."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -56,15 +56,44 @@ class Guarding:
             performance[profile] = replace(performance[profile], resource_seconds_per_token=needs)
         return replace(site, capacity=tuple(capacity), performance=performance)
 
-    def relief(self, profile: str) -> Relief | None:
-        """What rules of a profile must do at once; None where every site is within its cap."""
-        caps = {site: guard for (site, name), guard in self.guards.items() if name == profile and guard.cap is not None}
-        over = {
-            site: guard.cap / guard.load
-            for site, guard in caps.items()
-            if guard.cap is not None and guard.load > guard.cap * rules.OVER
+    def over(self, profile: str) -> dict[str, float]:
+        """How much sites carry above their caps, tokens/s."""
+        return {
+            site: guard.load - guard.cap
+            for (site, name), guard in self.guards.items()
+            if name == profile and guard.cap is not None and guard.load > guard.cap * rules.OVER
         }
-        return Relief(over, frozenset(caps), self.before) if over else None
+
+    def relief(self, profile: str, above: Mapping[GuardKey, float]) -> Relief | None:
+        """What rules of a profile must do at once; None where every site is within its cap.
+
+        ``above`` is by how much the shares in force exceed the plan's at each site, over all rules, tokens/s.
+        """
+        capped = frozenset(s for (s, name), guard in self.guards.items() if name == profile and guard.cap is not None)
+        parts = {
+            site: min(1.0, excess / more)
+            for site, excess in self.over(profile).items()
+            if (more := above.get((site, profile), 0.0)) > 0
+        }
+        return Relief(parts, capped, self.before) if parts else None
+
+
+def refuge(shares: Mapping[str, float] | None, gone: Collection[str]) -> dict[str, float] | None:
+    """Shares among the sites that are not ``gone``; None where there is no such site."""
+    kept = {site: share for site, share in (shares or {}).items() if site not in gone}
+    total = sum(kept.values())
+    return {site: share / total for site, share in kept.items()} if total > 0 else None
+
+
+def above_plan(traffic: Sequence[Traffic], wanted: PairShares, slot: int, slot_seconds: int) -> dict[GuardKey, float]:
+    """By how much the shares in force of steered traffic exceed the wanted ones, tokens/s by site and profile."""
+    more = [
+        None
+        if plan is None or entry.fixed
+        else {s: max(0.0, c - plan.get(s, 0.0)) for s, c in (entry.current or {}).items()}
+        for entry, plan in zip(traffic, wanted, strict=True)
+    ]
+    return _loads(traffic, more, slot, slot_seconds)[0]
 
 
 async def guarding(

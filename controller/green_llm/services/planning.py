@@ -28,7 +28,15 @@ from green_llm.services.availability import (
     remaining_traffic,
 )
 from green_llm.services.concluding import outcome_of
-from green_llm.services.guarding import Guarding, guarding, guards_after, judgements, shares_before
+from green_llm.services.guarding import (
+    Guarding,
+    above_plan,
+    guarding,
+    guards_after,
+    judgements,
+    refuge,
+    shares_before,
+)
 from green_llm.services.interval import Interval, PairName, Planned, RoutesRead, pair_name, water_cap
 from green_llm.services.outcome import Outcome
 from green_llm.services.pairing import PairRequest, RuleKey
@@ -319,21 +327,28 @@ def _weigh(
     interval: Interval, planned: Planned, shares: Mapping[PairName, SiteShares], routes: RoutesRead
 ) -> list[Weighed]:
     """Every steered rule once, in the plan's shares of the first pair that uses it; without one, as the guard asks."""
+    wanted = [_wanted(interval, planned, entry, shares.get(pair_name(entry.pair))) for entry in interval.traffic]
+    above = above_plan(interval.traffic, wanted, interval.past, interval.request.policy.slot_seconds)
     found: dict[RuleKey, Weighed] = {}
-    for entry in interval.traffic:
-        wanted, relief = shares.get(pair_name(entry.pair)), interval.guarding.relief(entry.pair.query_class.profile)
-        if relief is not None and not entry.fixed:
-            held = frozenset(relief.over) & planned.sites.holding.keys()
-            wanted = relief.refuge(entry.current, relief.over) if wanted is None else relief.refuge(wanted, held)
-        if entry.fixed or wanted is None:
+    for entry, share in zip(interval.traffic, wanted, strict=True):
+        if entry.fixed or share is None:
             continue
+        relief = interval.guarding.relief(entry.pair.query_class.profile, above)
         for binding in entry.pair.bindings:
             if binding.key in found:
                 continue
             last = interval.ledger.last_write.get(rule_id(binding))
             route, policy = routes[binding.route], interval.request.policy
-            found[binding.key] = weigh(policy, entry.pair, binding, route, wanted, interval.now, last, relief)
+            found[binding.key] = weigh(policy, entry.pair, binding, route, share, interval.now, last, relief)
     return list(found.values())
+
+
+def _wanted(interval: Interval, planned: Planned, entry: Traffic, share: SiteShares | None) -> SiteShares | None:
+    """The plan's shares of a pair; where the guard must take traffic off, without a plan or what it holds, what is left."""
+    over = interval.guarding.over(entry.pair.query_class.profile)
+    if not over:
+        return share
+    return refuge(entry.current, over) if share is None else refuge(share, over.keys() & planned.sites.holding.keys())
 
 
 def _kept(interval: Interval, weighed: list[Weighed], after: RoutesRead, written: set[RuleKey]) -> Ledger:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -38,7 +38,7 @@ class Relief:
     """What the SLO guard wants of rules that carry one hardware profile."""
 
     over: Mapping[str, float]
-    """Sites that carry more than their caps, and by which factor they must shrink."""
+    """Sites that carry more than their caps, and which part of what they have above the plan must go."""
     capped: frozenset[str]
     before: Mapping[str, Mapping[str, float]]
     """Shares before the last shift, by rule."""
@@ -48,12 +48,6 @@ class Relief:
         if not any(current.get(site, 0.0) > 0.0 for site in self.over):
             return None
         return relieve(current, self.over, self.capped, planned, self.before.get(rule))
-
-    def refuge(self, shares: Mapping[str, float] | None, gone: Collection[str]) -> SiteShares | None:
-        """Shares among the sites that are not ``gone``, for where there is no plan; None where there is no such site."""
-        kept = {site: share for site, share in (shares or {}).items() if site not in gone}
-        total = sum(kept.values())
-        return {site: share / total for site, share in kept.items()} if total > 0 else None
 
 
 def rule_id(binding: RuleBinding) -> str:

@@ -57,6 +57,12 @@ def is_news(before: Point | None, point: Point) -> bool:
     return point.issued_at - before.issued_at >= AGAIN
 
 
+def is_revised(before: Point | None, point: Point) -> bool:
+    """Whether a measured value replaces another one of the same time."""
+    actual = (Quality.MEASURED, Quality.ESTIMATED)
+    return before is not None and before.quality in actual and point.quality in actual and before.value != point.value
+
+
 def apart(points: list[Point]) -> list[Point]:
     """Points by start without overlap: answers of different times may cut the day differently; then the newest count."""
     if all(before.end <= after.start for before, after in pairwise(points)):

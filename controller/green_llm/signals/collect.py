@@ -351,6 +351,11 @@ def _entry_faults(
         )
     if kind is SignalKind.ELECTRICITY_PRICE and not repeats:
         priced = [entry for entry in chain if entry.basis is not None]
+        if priced and reference.basis is None:
+            yield (
+                "it names no basis, and another entry of the chain does; give basis, and multiplier and adderPerMWh where "
+                "it is another one, so that both are delivered prices"
+            )
         plain = reference.multiplier == 1.0 and reference.adder_per_mwh == 0.0
         others = {entry.basis for entry in priced if entry.multiplier == 1.0 and entry.adder_per_mwh == 0.0}
         if plain and reference.basis is not None and len(others) > 1 and reference.basis != priced[0].basis:

@@ -31,7 +31,7 @@ from green_llm.domain.series import (
 )
 from green_llm.domain.units import convert
 from green_llm.errors import SignalError, StoreError
-from green_llm.signals.cache import Cache, apart, is_news
+from green_llm.signals.cache import Cache, apart, is_news, is_revised
 from green_llm.signals.feed import Ask, Feed, Found, Login
 from green_llm.signals.http import FetchError, HttpClient, Reason
 from green_llm.signals.recordings import Question as RecordedQuestion
@@ -233,10 +233,11 @@ class LiveHub:
         health.forecast_errors = self._forecast_errors(source.name)
         cache.points |= {point.start: point for point in found.points}
         cache.points = {start: point for start, point in cache.points.items() if point.end > now - kept}
-        cache.error = None if cache.points else FetchError(Reason.ANSWER, "has no value for the coming hours yet")
+        nothing = "has no value of the last minutes" if _recent(query) else "has no value for the coming hours yet"
+        cache.error = None if cache.points else FetchError(Reason.ANSWER, nothing)
         moved = {s: p.value for s, p in cache.points.items()} != {s: p.value for s, p in before.items()}
         # Whoever needs recent measures looks at them all the time: they are no reason to plan anew.
-        if recovered or (moved and not _recent(query)):
+        if recovered or (moved and not _beside(query)):
             self._changed()
 
     async def past(self, source: Source, query: SignalQuery) -> Found | None:
@@ -263,10 +264,13 @@ class LiveHub:
             return
         accounting = source.accounting if query.kind is SignalKind.CARBON_INTENSITY else None
         basis = "/".join(vars(accounting).values()) if accounting is not None else query.basis or ""
-        fresh = [(point, now) for point in found.points if is_news(before.get(point.start), point)]
+        news = [point for point in found.points if is_news(before.get(point.start), point)]
+        revised = [point for point in news if is_revised(before.get(point.start), point)]
         question = RecordedQuestion(source.name, query.kind, query.params, query.place)
         try:
-            self._recordings.add(question, found.unit, basis, fresh)
+            first = [point for point in news if point not in revised]
+            self._recordings.add(question, found.unit, basis, [(point, now) for point in first])
+            self._recordings.add(question, found.unit, basis, [(point, now) for point in revised], revised=True)
         except StoreError as error:
             logger.warning("%s", error)
 
@@ -338,6 +342,11 @@ class LiveProvider:
     async def fetch(self, query: SignalQuery) -> Series:
         """What the hub knows."""
         return await self._hub.fetch(self._source, query)
+
+
+def _beside(query: SignalQuery) -> bool:
+    """Whether plans are never made of it: then it is no reason for one."""
+    return isinstance(query.kind, Measure) and query.kind is not Measure.DEMAND
 
 
 def _recent(query: SignalQuery) -> bool:

@@ -94,6 +94,9 @@ class Metrics:
         self._generated = Counter("vllm:generation_tokens", "Generated tokens", names, registry=self.registry).labels(
             model
         )
+        self._answered = Counter(
+            "http_requests", "Answers by status", ["handler", "method", "status"], registry=self.registry
+        )
         self.running = Gauge(
             "vllm:num_requests_running", "Requests being served", names, registry=self.registry
         ).labels(model)
@@ -101,6 +104,10 @@ class Metrics:
         self._first = histogram("time_to_first_token_seconds", "Time to the first token")
         self._between = histogram("inter_token_latency_seconds", "Time between two tokens")
         self._whole = histogram("e2e_request_latency_seconds", "Time from arrival to the last token")
+
+    def answered(self, handler: str, status: int) -> None:
+        """One request was answered, or its client has gone; as vLLM's instrumentator counts it."""
+        self._answered.labels(handler, "POST", f"{status // 100}xx").inc()
 
     def finished(self, prompt: int, generated: int, first_seconds: float, whole_seconds: float) -> None:
         """One query was answered in full."""
@@ -125,12 +132,21 @@ class Site:
     def application(self) -> web.Application:
         """Its paths."""
         application = web.Application(client_max_size=1 << 20)
-        application.router.add_post("/v1/chat/completions", self._chat)
+        application.router.add_post("/v1/chat/completions", self._counted)
         application.router.add_get("/health", self._health)
         application.router.add_get("/metrics", self._expose)
         application.router.add_get("/control", self._control)
         application.router.add_post("/control", self._control)
         return application
+
+    async def _counted(self, request: web.Request) -> web.StreamResponse:
+        status = 500
+        try:
+            response = await self._chat(request)
+            status = response.status
+        finally:
+            self._metrics.answered(request.path, status)
+        return response
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         began = time.monotonic()
@@ -146,7 +162,8 @@ class Site:
         per_second = self._load.arrived(query_class)
         behaviour = self._behaviour
         if behaviour.state == "hang":
-            await asyncio.sleep(LONGEST_SECONDS)
+            with self._metrics.running.track_inprogress():
+                await asyncio.sleep(LONGEST_SECONDS)
         if behaviour.state == "fail" or self._random.random() < behaviour.error_ratio:
             return web.json_response({"error": {"message": "told to fail"}}, status=500, headers=headers)
         whole = (prompt + generated) * 3600.0 * per_second / behaviour.throughput_tokens_per_second

@@ -110,6 +110,11 @@ def parse(line: str) -> Answer:
     return Answer(float(sent), float(done), area, query_class, site, int(status))
 
 
+def after(answers: Iterable[Answer], moment: float) -> list[Answer]:
+    """Those sent later than ``moment``."""
+    return [answer for answer in answers if answer.sent > moment]
+
+
 def counts(answers: Iterable[Answer]) -> dict[tuple[str, str], Counter[str]]:
     """Answers by (area, class) and site."""
     found: dict[tuple[str, str], Counter[str]] = {}

@@ -147,8 +147,8 @@ class PrometheusSpec(Model):
     history_days: Annotated[int, Field(ge=1, le=90)] = Field(
         28, description="How far back demand is looked at for its forecast, days."
     )
-    step_seconds: Annotated[int, Field(ge=5, le=3600)] = Field(
-        900, description="Time between two values, s: what $window is in the queries; four scrapes at least."
+    step_seconds: Annotated[int, Field(ge=10, le=3600)] = Field(
+        900, description="Time between two values, s: what $window is in the queries. Four scrapes at least."
     )
 
     @model_validator(mode="after")
