@@ -225,3 +225,22 @@ async def test_the_last_minutes_of_a_site(prometheus: str) -> None:
     assert set(template) == {Measure.P95_DELAY, Measure.ERROR_RATIO}
     assert all("has no value" in str(text) for text in template.values()), template
     assert missing == {Measure.P95_DELAY: 'there is no SignalSource "nobody"'}
+
+
+async def test_what_is_only_shown_is_no_reason_to_plan(prometheus: str) -> None:
+    seen: list[str] = []
+    hub = LiveHub(
+        HttpClient({prometheus}), FEEDS, no_secret, first_wait_seconds=10.0, changed=lambda: seen.append("changed")
+    )
+    gateway, now = source(prometheus, "EnvoyGateway"), datetime.now(UTC)
+    params = {"route": "iowa", "rule": "0"}
+    collector = Collector(no_file, hub)
+    try:
+        for measure, expected in ((Measure.MEAN_DELAY, []), (Measure.DEMAND, ["changed"])):
+            query = SignalQuery(
+                measure, params | {"namespace": "inference"}, now - timedelta(hours=2), now, now, measure.unit(""), "UTC"
+            )  # fmt: skip
+            assert (await collector.series(gateway, SourceRef("gateway", params), query)).points
+            assert seen == expected
+    finally:
+        await hub.close()

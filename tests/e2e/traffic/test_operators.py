@@ -36,7 +36,7 @@ def test_an_operator_killed_upgraded_and_isolated(world: World, capsys: pytest.C
     # Killed: a price changes and nobody is there.
     first.signal(signal.SIGKILL)
     world.set_price("near", 20.0)
-    time.sleep(10.0)
+    time.sleep(5.0)
     assert world.weights()["cheap"] == 1000
     killed = as_planned(after(load.answers, settled))
     assert killed["sites"] == ["cheap"]

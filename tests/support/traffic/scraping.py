@@ -14,14 +14,12 @@ from pathlib import Path
 
 import yaml
 
-from support.control_plane import free_port
 from support.traffic.sites import PORT, TrafficSite
 
 
 @contextmanager
-def scraping(folder: Path, envoy: str, sites: Mapping[str, TrafficSite]) -> Iterator[str]:
-    """Its address, with port; it scrapes every second."""
-    host = f"127.0.0.1:{free_port()}"
+def scraping(folder: Path, host: str, envoy: str, sites: Mapping[str, TrafficSite]) -> Iterator[None]:
+    """Prometheus at ``host`` (address and port); it scrapes every second."""
     servers = [{"targets": [f"{site.address}:{PORT}"], "labels": {"site": name}} for name, site in sites.items()]
     jobs = [
         {"job_name": "envoy", "metrics_path": "/stats/prometheus", "static_configs": [{"targets": [envoy]}]},
@@ -41,7 +39,7 @@ def scraping(folder: Path, envoy: str, sites: Mapping[str, TrafficSite]) -> Iter
             if time.monotonic() > end:
                 raise RuntimeError("Prometheus has scraped nothing")
             time.sleep(0.2)
-        yield host
+        yield
     finally:
         process.terminate()
         process.wait(20)
