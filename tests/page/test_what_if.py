@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from green_llm.domain.plan import Objective, Order, Tolerance
+from green_llm.domain.plan import Objective, Order, Spent, Tolerance
 from green_llm.domain.series import SignalKind, SignalRef
 from green_llm.errors import InvalidInputError
+from green_llm.page import what_if
 from green_llm.page.figures import of_what_if
 from green_llm.page.what_if import EXTRA_PERCENT, WhatIfs
 from green_llm.services.outcome import Outcome
@@ -53,6 +54,19 @@ async def test_each_per_cent_of_cost_buys_what_it_must() -> None:
     # Once per plan: no process is started again.
     assert await what_ifs.answer(outcome, "cost", ask=True) is answer
     assert (await what_ifs.answer(await an_outcome(), "cost", ask=False)).state == "not_asked"
+
+
+async def test_it_begins_from_what_the_plan_could_still_give_up() -> None:
+    outcome = await an_outcome()
+    assert outcome.ledger is not None
+    # All of the 3 % of four earlier slots was used, and half of this plan's: 1.5 % are left of it.
+    spent = {"cost": Spent(optimum=0.2, excess=0.2 * 0.03 + 0.2 * 0.015)}
+    planned = replace(outcome, ledger=replace(outcome.ledger, spent=spent))
+    (cost, _) = what_if._order(planned, Objective.COST, 1.0)
+    assert cost["tolerance"]["absolute"] == pytest.approx(0.2 * (0.015 + 0.01))
+    # The other objectives keep their own tolerance, with what they have used.
+    (_, emissions) = what_if._order(planned, Objective.COST, 1.0)
+    assert emissions["tolerance"]["spent"] is not None
 
 
 async def test_it_is_one_at_a_time_and_its_process_yields() -> None:

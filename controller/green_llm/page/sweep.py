@@ -38,7 +38,7 @@ def _answer(question: Any) -> None:
 
 def _solve(question: Any) -> None:
     from green_llm.domain import instance_file  # noqa: PLC0415
-    from green_llm.domain.plan import Objective, Order, Tolerance  # noqa: PLC0415
+    from green_llm.domain.plan import Objective, Order  # noqa: PLC0415
     from green_llm.optimizer import Session, optimize  # noqa: PLC0415
 
     deadline = time.monotonic() + float(question["time_limit_s"])
@@ -49,11 +49,18 @@ def _solve(question: Any) -> None:
             _say({"error": "time was up"})
             return
         order = Order(
-            tuple(Objective(name) for name, _, _ in entries),
-            tuple(Tolerance(relative, absolute) for _, relative, absolute in entries),
+            tuple(Objective(entry["objective"]) for entry in entries),
+            tuple(_tolerance(entry["tolerance"]) for entry in entries),
         )
         result = optimize(instance, order, time_limit_s=left, session=session)
         _say({"order": place, "termination": result.termination.value, "values": asdict(result.values)})
+
+
+def _tolerance(found: Any) -> Any:
+    from green_llm.domain.plan import Spent, Tolerance  # noqa: PLC0415
+
+    spent = None if found["spent"] is None else Spent(**found["spent"])
+    return Tolerance(found["relative"], found["absolute"], spent)
 
 
 def _say(line: dict[str, Any]) -> None:

@@ -13,16 +13,17 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from green_llm.domain import instance_file
 from green_llm.domain.instance import Instance
-from green_llm.domain.plan import Objective, Order, Result, Values
+from green_llm.domain.plan import Objective, Order, Phase, Result, Tolerance, Values
 from green_llm.errors import InvalidInputError
 from green_llm.page.words import NAMES, number, per_cent, unit_of
 from green_llm.services.outcome import Outcome
+from green_llm.services.tolerances import over_time
 
 EXTRA_PERCENT = (1.0, 2.0, 0.5, 5.0, 10.0)
 """Added to the tolerance; in the order in which they are computed: the question first."""
@@ -52,6 +53,7 @@ class Scenario:
     """The plan under one tolerance."""
 
     tolerance_percent: float
+    """What this plan may give up, of the objective's optimum."""
     extra_percent: float
     """0: the plan as it is."""
     termination: str
@@ -177,20 +179,33 @@ def _chosen(order: Order, objective: str | None) -> Objective:
     return found
 
 
-def _order(outcome: Outcome, objective: Objective, extra_percent: float) -> list[list[Any]]:
-    """The policy's order with a larger tolerance, as (objective, relative, absolute)."""
+def _order(outcome: Outcome, objective: Objective, extra_percent: float) -> list[dict[str, Any]]:
+    """The order of the plan with a larger tolerance of one objective, as JSON; what tolerances have used so far counts."""
+    order = outcome.policy.order
+    if outcome.ledger is not None:
+        order = over_time(order, outcome.ledger)
     found = []
-    for name, tolerance in zip(outcome.policy.order.objectives, outcome.policy.order.tolerances, strict=True):
+    for name, tolerance in zip(order.objectives, order.tolerances, strict=True):
+        phase = _phase(outcome, name)
         wider = tolerance
-        if name is objective:
-            optimum = next(
-                (p.optimum for p in (outcome.result.phases if outcome.result else ()) if p.objective is name), 0
-            )
-            more = extra_percent / 100.0
-            absolute = None if tolerance.absolute is None else tolerance.absolute + more * abs(optimum)
-            wider = replace(tolerance, relative=tolerance.relative + more, absolute=absolute)
-        found.append([name.value, wider.relative, wider.absolute])
+        if name is objective and phase is not None:
+            more = extra_percent / 100.0 * abs(phase.optimum)
+            wider = Tolerance(absolute=tolerance.budget(phase.optimum) - phase.optimum + more)
+        found.append({"objective": name.value, "tolerance": asdict(wider)})
     return found
+
+
+def _phase(outcome: Outcome, objective: Objective) -> Phase | None:
+    phases = outcome.result.phases if outcome.result else ()
+    return next((phase for phase in phases if phase.objective is objective), None)
+
+
+def _tolerance_percent(outcome: Outcome, objective: Objective) -> float:
+    """What this plan may give up of an objective, in per cent of its optimum."""
+    order, phase = outcome.policy.order, _phase(outcome, objective)
+    if phase is None or phase.budget is None or not phase.optimum:
+        return order.tolerances[order.objectives.index(objective)].relative * 100.0
+    return 100.0 * (phase.budget - phase.optimum) / abs(phase.optimum)
 
 
 def _document(
@@ -205,7 +220,7 @@ def _document(
     scenarios = []
     if found and outcome.result is not None:
         everything = {0.0: (outcome.result.termination.value, outcome.result.values), **found}
-        tolerance = order.tolerances[order.objectives.index(objective)].relative * 100.0
+        tolerance = _tolerance_percent(outcome, objective)
         scenarios = [
             Scenario(
                 tolerance_percent=tolerance + extra,
