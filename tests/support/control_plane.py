@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ class ControlPlane:
     """One API server and what it needs; stop it when done."""
 
     programs: Path
+    address: str = ""
+    """The address of this machine that pods reach it at; empty: there are no pods, and only this machine reaches it."""
     root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="green-llm-e2e-")))
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -65,7 +67,7 @@ class ControlPlane:
         (self.root / "audit.yaml").write_text(AUDIT_POLICY)
         key = self.root / "sa.key"
         subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
-        self._run(
+        self.run(
             "etcd", "--data-dir", self.root / "etcd", "--unsafe-no-fsync", "--listen-client-urls", self.etcd_url,
             "--advertise-client-urls", self.etcd_url, "--listen-peer-urls", f"http://127.0.0.1:{peer}",
             "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}", "--initial-cluster", f"default=http://127.0.0.1:{peer}",
@@ -73,7 +75,7 @@ class ControlPlane:
         self.start_api_server()
         self.kubeconfig = self.write_kubeconfig("admin", TOKEN)
         if (self.programs / "kube-controller-manager").exists():
-            self._run(
+            self.run(
                 "kube-controller-manager", "--kubeconfig", self.kubeconfig, "--service-account-private-key-file", key,
                 "--root-ca-file", self.root / "certs" / "apiserver.crt", "--use-service-account-credentials=false",
                 "--leader-elect=false", "--secure-port=0", "--concurrent-deployment-syncs=1",
@@ -82,14 +84,20 @@ class ControlPlane:
     def start_api_server(self) -> None:
         """Start it (again, on the same port) and wait until it is ready."""
         key = self.root / "sa.key"
-        self._run(
-            "kube-apiserver", f"--etcd-servers={self.etcd_url}", f"--cert-dir={self.root / 'certs'}",
-            f"--secure-port={self.port}", "--bind-address=127.0.0.1", "--service-account-issuer=https://kubernetes.default.svc",
+        alone = (
+            "--bind-address=127.0.0.1",
+            "--endpoint-reconciler-type=none",
+            "--disable-admission-plugins=ServiceAccount",
+        )
+        reached = (f"--advertise-address={self.address}", "--kubelet-preferred-address-types=InternalIP")
+        self.run(
+            "kube-apiserver", *(reached if self.address else alone), f"--etcd-servers={self.etcd_url}", f"--cert-dir={self.root / 'certs'}",
+            f"--secure-port={self.port}", "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
             "--service-cluster-ip-range=10.0.0.0/24", "--authorization-mode=Node,RBAC",
             f"--token-auth-file={self.root / 'tokens.csv'}", f"--audit-policy-file={self.root / 'audit.yaml'}",
             f"--audit-log-path={self.audit_log}", "--audit-log-batch-buffer-size=10000",
-            "--endpoint-reconciler-type=none", "--disable-admission-plugins=ServiceAccount", "--allow-privileged=true",
+            "--allow-privileged=true",
         )  # fmt: skip
         end = time.monotonic() + 60
         while not self._ready():
@@ -141,12 +149,12 @@ class ControlPlane:
         path.write_text(yaml.safe_dump(document))
         return path
 
-    def _kubectl(self) -> list[str]:
+    def command(self) -> list[str]:
         return [str(self.programs / "kubectl"), "--kubeconfig", str(self.kubeconfig)]
 
     def kubectl(self, *arguments: object, text: str | None = None, check: bool = True) -> str:
         """Run kubectl as admin; its stdout (and stderr where it may fail)."""
-        command = [*self._kubectl(), *map(str, arguments)]
+        command = [*self.command(), *map(str, arguments)]
         ran = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         if check and ran.returncode:
             raise RuntimeError(f"kubectl {' '.join(map(str, arguments))}: {ran.stderr}")
@@ -177,10 +185,13 @@ class ControlPlane:
                 raise RuntimeError(text.decode())
         connection.close()
 
-    def _run(self, program: str, *arguments: object) -> None:
+    def run(self, program: str, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
+        """Start a program that ends with this one, however this one ends."""
+        tied = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        command = [*tied, str(self.programs / program), *map(str, arguments)]
         with (self.root / f"{program}.log").open("ab") as log:
             self.processes[program] = subprocess.Popen(
-                [str(self.programs / program), *map(str, arguments)], stdout=log, stderr=subprocess.STDOUT
+                command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | (environment or {})
             )
 
     def _ready(self) -> bool:
@@ -230,5 +241,5 @@ class NamedCluster(ControlPlane):
         del server
         return self._kubeconfig(name, token, self.cluster)
 
-    def _kubectl(self) -> list[str]:
+    def command(self) -> list[str]:
         return ["kubectl", "--context", self.context]

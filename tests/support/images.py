@@ -98,8 +98,14 @@ def inspect(image: str) -> dict[str, Any]:
     return found
 
 
-def archive(image: str, folder: Path) -> Path:
-    """The image as a file that containerd takes."""
-    target = folder / f"{image.rpartition('/')[2].replace(':', '-')}.tar"
-    buildah("push", "-q", image, f"docker-archive:{target}:{image}")
+def archive(image: str) -> Path:
+    """The image as a file that containerd takes; kept until there is a newer image of the name."""
+    name = image.rpartition("/")[2].replace(":", "-")
+    target = KEPT / f"{name}-{buildah('images', '--quiet', image)}.tar"
+    if not target.exists():
+        for older in KEPT.glob(f"{name}-*.tar*"):
+            older.unlink()
+        unfinished = target.with_suffix(".tar.new")
+        buildah("push", "-q", image, f"docker-archive:{unfinished}:{image}")
+        unfinished.rename(target)
     return target

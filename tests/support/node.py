@@ -74,9 +74,7 @@ class Node:
 
     def load(self, image: str) -> None:
         """Make an image of ours known to the node."""
-        path = images.archive(image, self.root)
-        self._ctr("images", "import", path)
-        path.unlink()
+        self._ctr("images", "import", images.archive(image))
 
     def stop(self) -> None:
         for program in ("kubelet", "kube-proxy", "kube-scheduler", "containerd"):

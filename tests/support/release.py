@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from support import images
+from support.cluster_objects import FLEET, NS, condition, demand, policy, route, weights
 from support.control_plane import ControlPlane
 from support.helm import CHART, program
 from support.operator_process import NAMESPACE, until
@@ -24,6 +25,8 @@ VALUES: dict[str, Any] = {
     "podDisruptionBudget": {"enabled": True},
 }  # fmt: skip
 PODS = "app.kubernetes.io/name=green-llm"
+PERIOD_SECONDS = 10
+ORIGINAL, PLANNED = {"near": 700, "cheap": 300}, {"near": 0, "cheap": 1000}
 
 
 class Release:
@@ -103,7 +106,7 @@ class Release:
         first = self.pod()["metadata"]["name"]
         path = self.plane.root / f"{first}.log"
         with path.open("w") as log:
-            command = [*self.plane.command(), "logs", "-n", self.namespace, first, "--follow"]
+            command = [*self.plane.command(), "logs", "-n", self.namespace, first, "--follow", "--since=1s"]
             following = subprocess.Popen(command, stdout=log, stderr=subprocess.DEVNULL)
         found: list[datetime] = []
         try:
@@ -124,3 +127,19 @@ def lines(text: str) -> Iterator[dict[str, Any]]:
     """
     for line in text.splitlines():
         yield json.loads(line)
+
+
+def steer(release: Release) -> None:
+    """Have it steer a route, and wait until it does."""
+    release.plane.apply(*FLEET, policy(periodSeconds=PERIOD_SECONDS), route(near=700, cheap=300), demand())
+    until(lambda: weights(release.plane) == PLANNED, 60, "planned weights")
+    until(lambda: condition(release.plane, "idem", "assistant", "Ready", "-n", NS) == ("True", "Ready"), 30, "ready")
+
+
+def version(plane: ControlPlane) -> str:
+    """Changes with every write to the route."""
+    return str(plane.get("httproute", "iowa", "-n", NS)["metadata"]["resourceVersion"])
+
+
+def solved(plane: ControlPlane) -> str:
+    return str(plane.get("greenpol", "default")["status"]["plan"]["solvedTime"])

@@ -52,7 +52,12 @@ async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
     for resource, selector in FIELD_SELECTORS.items():
         settings.watching.field_selectors[resource.group, resource.version, resource.plural] = selector
     own = Settings()
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # one line per watch event says nothing
+    for chatter in (
+        "kopf.objects",
+        "kopf.activities.probe",
+        "aiohttp.access",
+    ):  # a line per watch event and per probe says nothing
+        logging.getLogger(chatter).setLevel(logging.WARNING)
     logging.getLogger("green_llm.decisions").setLevel(logging.INFO if own.decision_log else logging.WARNING)
     running.parts = cluster_parts(own)
     running.loop = Loop(running.parts)
