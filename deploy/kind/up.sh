@@ -45,7 +45,8 @@ file_map() { # NAMESPACE NAME FILE…: a ConfigMap of files as they stand in the
 file_map inference site "$here/site/server.py"
 file_map inference load "$here/site/load.py" "$here/resources/demand.yaml"
 file_map green-llm-system rules "$root/charts/green-llm/rules/green-llm.yaml"
-kubectl apply --server-side -f "$here/manifests"
+# By force: a second run finds the operator as the owner of the routes' rules, and it sets its weights again at once.
+kubectl apply --server-side --force-conflicts -f "$here/manifests"
 
 say "signals: the recorded week, moved to this one"
 python3 "$here/recordings.py" "$root/examples/three-sites/signals" | kubectl apply --server-side -f -

@@ -107,6 +107,11 @@ def test_the_scripts_name_what_is_missing(tmp_path: Path) -> None:
     assert "docker is not here: install it" in ran.stderr
 
 
+def test_a_second_run_may_take_routes_from_the_operator() -> None:
+    """Which owns their rules after its first write (docs/operator.md)."""
+    assert re.search(r'apply --server-side --force-conflicts -f "\$here/manifests"', (KIND / "up.sh").read_text())
+
+
 def test_every_file_that_the_scripts_name_exists() -> None:
     script = (KIND / "up.sh").read_text()
     for base, folder in (("$here", KIND), ("$root", ROOT)):
