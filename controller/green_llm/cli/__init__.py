@@ -9,6 +9,7 @@ import typer
 from green_llm.cli import (
     account,
     backtest,
+    bench,
     calibrate,
     compare,
     operator,
@@ -33,6 +34,7 @@ for _command in (
     solve.solve,
     verify.verify,
     compare.compare,
+    bench.bench,
     run.run,
     backtest.backtest,
     what_if.what_if,

@@ -1,0 +1,63 @@
+"""Plans against plain HiGHS, as ratios within one run: cold, and the next interval. Larger sizes: ``green-llm bench``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from green_llm.domain.instance import Instance
+from green_llm.domain.plan import Order
+from green_llm.optimizer.measure import DELAY_FIRST, growth_exponent, measure, statistics_of
+from green_llm.optimizer.scaled import scaled
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
+NOISE = 3.0
+"""A ratio beyond the target times this fails: threads of ours and plain HiGHS suffer unequally from other work."""
+LARGE = (30, 30, 10, 24)
+
+
+def test_growth_with_size(capsys: pytest.CaptureFixture[str]) -> None:
+    targets = {(9, 9, 5, 24): (5, 0.35, 0.20), (20, 20, 5, 24): (3, 0.20, 0.08), LARGE: (1, 0.08, 0.03)}
+    rows = []
+    for size, (seeds, cold, following) in targets.items():
+        row = measure(size, seeds)
+        rows.append(row)
+        facts = statistics_of(scaled(*size), Order())
+        with capsys.disabled():
+            print(
+                f"\n{row.size}: plain {row.plain_seconds:.2f} s ({row.plain_iterations} iterations), cold {row.cold_ratio:.3f} "
+                f"(target {cold}), next {row.next_ratio:.3f} ({following}), finishing {row.finishing_share:.0%}, "
+                f"{row.peak_rss_bytes / 1e6:.0f} MB, bindable delay rows {facts['bindable_delay_rows']:.2%}, "
+                f"highest use {facts['highest_utilisation']:.0%}, price spread {facts['price_spread']:.2f}"
+            )
+        assert (row.methods, row.fallback_reasons) == (("decomposition",), ())
+        assert (row.max_relative_difference or 0.0) <= 1e-7
+        assert (row.cold_ratio or 0.0) <= cold * NOISE
+        assert (row.next_ratio or 0.0) <= following * NOISE
+        assert row.finishing_share <= 0.5
+    with capsys.disabled():
+        print(f"cost grows with the number of shares to the power of {growth_exponent(rows):.2f}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "order"),
+    [
+        ("water cap binds", partial(scaled, water_share=0.9), Order()),
+        ("delay limits bind", partial(scaled, tight_delay=True), Order()),
+        ("delay first", scaled, DELAY_FIRST),
+        ("negative prices", partial(scaled, negative_prices=True), Order()),
+    ],
+)
+def test_kinds(kind: str, make: Callable[..., Instance], order: Order, capsys: pytest.CaptureFixture[str]) -> None:
+    row = measure((20, 20, 5, 24), 2, make=make, order=order)
+    facts = statistics_of(make(20, 20, 5, 24), order)
+    with capsys.disabled():
+        print(
+            f"\n{row.size}, {kind}: plain {row.plain_seconds:.2f} s, cold {row.cold_ratio:.3f}, next {row.next_ratio:.3f}"
+        )
+    assert (row.methods, row.fallback_reasons) == (("decomposition",), ())
+    assert facts["binding"]
+    assert (row.cold_ratio or 0.0) <= 0.35
+    assert (row.next_ratio or 0.0) <= 0.25
