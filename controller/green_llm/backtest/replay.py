@@ -25,6 +25,7 @@ from green_llm.domain.series import Measure, MeasureKey, Point, SignalBook
 from green_llm.domain.time import Slots
 from green_llm.domain.topology import Area, Site
 from green_llm.services.admission import PolicyRequest
+from green_llm.services.concluding import decision_of
 from green_llm.services.interval import pair_name
 from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
@@ -152,7 +153,8 @@ async def _replay(task: Task, progress: Progress) -> Decisions:
     request = task.request()
     signals, demand = afterwards(task) if task.method is Method.FORESIGHT else collectors(task.world)
     routes, ledgers = MemoryRoutes(task.world.routes), MemoryLedgers()
-    planning = Planning(signals, demand, routes, ledgers, solve=solver_of(task.method, task.settings))
+    solve = solver_of(task.method, task.settings)
+    planning = Planning(signals, demand, routes, ledgers, solve=solve, conclude=decision_of)
     sites = [site.name for site in request.sites]
     state = checkpoint.load(task.checkpoint) or checkpoint.begin(task.span.count, len(request.pairs), len(sites))
     routes.routes = state.routes_on(routes.routes)

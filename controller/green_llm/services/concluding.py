@@ -75,11 +75,7 @@ def outcome_of(
         static=valuing.rates(ground, valuing.static_amounts(request, ground, in_force)),
         broken_in_force=valuing.only_in_force(broken, valuing.broken_limits(ground, wanted)),
         weights=tuple(_rows(traffic, weighed, after, written)),
-        unrouted={
-            pair_name(entry.pair): shares[pair_name(entry.pair)]
-            for entry in traffic
-            if not entry.pair.bindings and pair_name(entry.pair) in shares
-        },
+        unrouted=_unrouted(traffic, shares),
         skipped=tuple(dict.fromkeys([*request.skipped, *unknown, *fixed])),
         writes_failed=failed,
         verified={key: route.verified for key, route in after.items()},
@@ -94,3 +90,23 @@ def outcome_of(
         water=interval.water,
         seconds=seconds,
     )
+
+
+def decision_of(interval: Interval, planned: Planned, shares: Mapping[PairName, SiteShares], *_: object) -> Outcome:
+    """The decision alone, without what it is worth: for replays, which charge what really came."""
+    return Outcome(
+        policy=interval.request.policy,
+        now=interval.now,
+        slots=replace(interval.slots, count=planned.sites.slots),
+        book=interval.book,
+        result=planned.result,
+        error=planned.error,
+        unrouted=_unrouted(interval.traffic, shares),
+        ledger=interval.ledger,
+    )
+
+
+def _unrouted(traffic: Sequence[Traffic], shares: Mapping[PairName, SiteShares]) -> dict[PairName, SiteShares]:
+    """Planned shares of pairs without a route."""
+    names = [pair_name(entry.pair) for entry in traffic if not entry.pair.bindings]
+    return {name: shares[name] for name in names if name in shares}

@@ -58,6 +58,8 @@ LONGEST_CHARGE = timedelta(days=7)
 """Elapsed time beyond it (the planner was away) is counted as uncharged."""
 Solve = Callable[..., Result]
 """As ``optimize``."""
+Conclude = Callable[..., Outcome]
+"""As ``outcome_of``."""
 
 
 @dataclass
@@ -81,8 +83,13 @@ class Planning:
         solver_threads: int = 0,
         audit: AuditStore | None = None,
         solve: Solve = optimize,
+        conclude: Conclude = outcome_of,
     ) -> None:
-        """``solve`` is what plans: the lexicographic optimum, or what it is compared with in a back-test."""
+        """``solve`` is what plans: the lexicographic optimum, or what it is compared with in a back-test.
+
+        ``conclude`` says what came of an interval: everything, or the decision alone.
+        """
+        self._conclude = conclude
         self._solver = solve
         self._audit = audit
         self._signals, self._demand, self._routes, self._ledgers = signals, demand, routes, ledgers
@@ -114,7 +121,7 @@ class Planning:
         audit_error = await self._keep(interval.audit)
         await self._ledgers.save(request.policy.name, ledger)
         self._guarding[request.policy.name] = replace(interval.guarding, guards=ledger.guards)
-        outcome = outcome_of(
+        outcome = self._conclude(
             replace(interval, ledger=ledger), planned, shares, weighed, after, failed, written, unknown, clock.laps
         )
         return replace(outcome, audit_error=audit_error)
