@@ -5,7 +5,7 @@ compile := bin / "uv pip compile --quiet --universal --python-version 3.11 --gen
 tools := env("KUBEBUILDER_ASSETS", home_directory() / ".cache/green-llm/bin")
 
 # everything CI runs
-ci: e2e-tools lint types imports test bench readme
+ci: e2e-tools lint types imports test bench long readme
 
 # rules and format
 lint:
@@ -40,6 +40,10 @@ traffic-picture:
 # figures of speed, as ratios
 bench:
     {{bin}}/pytest -m benchmark -s
+
+# the example of nine sites over all its days
+long:
+    {{bin}}/pytest -m long
 
 # the README's commands on a fresh copy
 readme:
@@ -78,3 +82,11 @@ shapes:
 # rewrite golden files; read the difference before committing it
 golden:
     {{bin}}/pytest tests/optimizer --rewrite-golden
+
+# the README's table and plot of the nine sites: a back-test over 42 synthetic days (minutes)
+figures:
+    {{bin}}/python examples/us_nine_sites.py
+
+# the paper's experiments
+paper:
+    {{bin}}/python examples/paper/experiments.py
