@@ -41,12 +41,18 @@ class Api:
 
     def ask(self, method: str, path: str, body: Any = None, content_type: str = "application/merge-patch+json") -> Any:
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": content_type}
-        self._connection.request(method, path, None if body is None else json.dumps(body), headers)
-        answer = self._connection.getresponse()
-        text = answer.read()
+        text = None if body is None else json.dumps(body)
+        try:
+            self._connection.request(method, path, text, headers)
+            answer = self._connection.getresponse()
+        except (OSError, http.client.HTTPException):  # the server has closed it: it was idle for long
+            self._connection.close()
+            self._connection.request(method, path, text, headers)
+            answer = self._connection.getresponse()
+        told = answer.read()
         if answer.status >= 300:
-            raise RuntimeError(f"{method} {path}: {text.decode()}")
-        return json.loads(text)
+            raise RuntimeError(f"{method} {path}: {told.decode()}")
+        return json.loads(told)
 
     def close(self) -> None:
         self._connection.close()
