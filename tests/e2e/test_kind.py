@@ -42,7 +42,7 @@ def test_the_operator_plans_with_the_recorded_week(cluster: ControlPlane) -> Non
     replica = Operator(cluster, 6)
     try:
         planned = ("True", "Planned")
-        until(lambda: condition(cluster, "greenpol", "default", "Ready") == planned, 60, "planned", replica)
+        until(lambda: condition(cluster, "greenpol", "default", "Ready") == planned, 240, "planned", replica)
         assert condition(cluster, "greenpol", "default", "Degraded") == ("False", "Optimal")
         until(
             lambda: condition(cluster, "idem", "assistant", "Ready", "-n", NS) == ("True", "Ready"),
