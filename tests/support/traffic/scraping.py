@@ -14,12 +14,14 @@ from pathlib import Path
 
 import yaml
 
+from support.control_plane import free_port
 from support.traffic.sites import PORT, TrafficSite
 
 
 @contextmanager
-def scraping(folder: Path, host: str, envoy: str, sites: Mapping[str, TrafficSite]) -> Iterator[None]:
-    """Prometheus at ``host`` (address and port); it scrapes every second."""
+def scraping(folder: Path, envoy: str, sites: Mapping[str, TrafficSite], host: str = "") -> Iterator[str]:
+    """Its address, with port; it scrapes every second."""
+    host = host or f"127.0.0.1:{free_port()}"
     servers = [{"targets": [f"{site.address}:{PORT}"], "labels": {"site": name}} for name, site in sites.items()]
     jobs = [
         {"job_name": "envoy", "metrics_path": "/stats/prometheus", "static_configs": [{"targets": [envoy]}]},
@@ -39,7 +41,7 @@ def scraping(folder: Path, host: str, envoy: str, sites: Mapping[str, TrafficSit
             if time.monotonic() > end:
                 raise RuntimeError("Prometheus has scraped nothing")
             time.sleep(0.2)
-        yield
+        yield host
     finally:
         process.terminate()
         process.wait(20)
