@@ -12,7 +12,6 @@ import pytest
 
 from green_llm.api import status
 from green_llm.api.status_schema import STATUS
-from green_llm.bootstrap import MemoryLedgers
 from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.guardrails import Hold
 from green_llm.domain.request import Guardrails, Kind, Mode, ObjectKey, Resources
@@ -24,6 +23,7 @@ from green_llm.services.admission import admit, wanted_routes
 from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
 from green_llm.signals.collect import Collector
+from green_llm.store.ledgers import MemoryLedgers
 from support.resources import (
     NOW,
     ROUTE,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from green_llm.bootstrap import EmbeddedRun
+from green_llm.bootstrap.embedded import EmbeddedRun
 from green_llm.domain import instance_file
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Order

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from green_llm.api.parse import parse
-from green_llm.bootstrap import MemoryLedgers
 from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.instance_file import dump
 from green_llm.domain.request import Demand, Policy, Resources, Source
@@ -25,6 +24,7 @@ from green_llm.domain.weights import to_weights
 from green_llm.services.admission import admit
 from green_llm.services.planning import Planning
 from green_llm.signals.collect import Collector
+from green_llm.store.ledgers import MemoryLedgers
 from support.cluster_objects import FLEET, NS, condition, demand, policy, route, site, source, weights
 from support.control_plane import ControlPlane
 from support.operator_process import NAMESPACE, Operator, until

@@ -15,7 +15,6 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from green_llm.bootstrap import MemoryLedgers
 from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.amounts import total
 from green_llm.domain.request import Kind, ObjectKey, Problem
@@ -25,6 +24,7 @@ from green_llm.services.admission import admit, wanted_routes
 from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
 from green_llm.signals.collect import Collector
+from green_llm.store.ledgers import MemoryLedgers
 from support.resources import NOW, ROUTE, MemoryRoutes, a_budget, a_fleet, a_policy, a_route, static
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"

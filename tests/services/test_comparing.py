@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from green_llm.bootstrap import MemoryLedgers
 from green_llm.cli.run_report import outcome_document, print_outcome
 from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.arrivals import Arrivals
@@ -22,6 +21,7 @@ from green_llm.services.admission import admit, wanted_routes
 from green_llm.services.outcome import Compared, Outcome
 from green_llm.services.planning import Planning
 from green_llm.signals.collect import Collector
+from green_llm.store.ledgers import MemoryLedgers
 from support.resources import NOW, MemoryRoutes, a_fleet, a_policy, a_route, a_site
 
 PAIR = ("inference/assistant", "iowa", "chat")

@@ -11,7 +11,6 @@ from prometheus_client import generate_latest
 
 from green_llm.api.status import policy_status
 from green_llm.api.status_schema import STATUS
-from green_llm.bootstrap import MemoryLedgers
 from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain import ledger_file
 from green_llm.domain.request import (
@@ -35,6 +34,7 @@ from green_llm.services.admission import admit, wanted_routes
 from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
 from green_llm.signals.collect import Collector
+from green_llm.store.ledgers import MemoryLedgers
 from support.resources import NOW, ROUTE, MemoryRoutes, a_demand, a_fleet, a_policy, a_site, backend, static
 
 SITES = ("a", "b", "c", "d")

@@ -8,12 +8,12 @@ import pytest
 
 from green_llm.backtest.replay import collectors
 from green_llm.backtest.world import MemoryRoutes
-from green_llm.bootstrap import MemoryLedgers
 from green_llm.domain import ledger_file
 from green_llm.domain.amounts import Ledger, Promise
 from green_llm.domain.plan import Objective, Order, Spent, Tolerance
 from green_llm.services import tolerances
 from green_llm.services.planning import Planning
+from green_llm.store.ledgers import MemoryLedgers
 from support.recorded_days import recorded_world, span
 from support.resources import NOW
 

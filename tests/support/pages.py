@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from green_llm.api import status
-from green_llm.bootstrap import page_of
+from green_llm.bootstrap.common import page_of
 from green_llm.domain.request import Kind, ObjectKey
 from green_llm.observability.metrics import Recorder
 from green_llm.observability.server import application, served

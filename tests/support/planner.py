@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from green_llm.bootstrap import MemoryLedgers
 from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.request import Resources
 from green_llm.domain.routes import Route
@@ -16,6 +15,7 @@ from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
 from green_llm.services.ports import AuditStore, DemandCollector
 from green_llm.signals.collect import Collector
+from green_llm.store.ledgers import MemoryLedgers
 from support.resources import NOW, ROUTE, MemoryRoutes, a_demand, a_fleet, a_policy, a_route, a_site
 
 

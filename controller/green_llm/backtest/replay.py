@@ -14,7 +14,6 @@ import numpy as np
 from green_llm.backtest import checkpoint
 from green_llm.backtest.methods import Method, Settings, policy_of, solver_of
 from green_llm.backtest.world import FrozenRecordings, MemoryRoutes, World
-from green_llm.bootstrap import MemoryLedgers
 from green_llm.demand.measured import MeasuredDemand
 from green_llm.domain.amounts import Ledger
 from green_llm.domain.arrivals import Arrivals
@@ -32,6 +31,7 @@ from green_llm.services.planning import Planning
 from green_llm.services.ports import DemandCollector, SignalCollector
 from green_llm.services.weighing import pair_shares
 from green_llm.signals.collect import Collector
+from green_llm.store.ledgers import MemoryLedgers
 
 AFTERWARDS = timedelta(days=3650)
 """After the end: by then everything is known."""

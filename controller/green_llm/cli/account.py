@@ -15,7 +15,7 @@ from green_llm.cli.errors import Exit
 from green_llm.errors import InvalidInputError, StoreError
 
 if TYPE_CHECKING:
-    from green_llm.bootstrap import EmbeddedRun
+    from green_llm.bootstrap.embedded import EmbeddedRun
     from green_llm.domain.amounts import Month
     from green_llm.domain.audit import Rows
     from green_llm.services.statement import Statement
@@ -87,7 +87,7 @@ def _bounds(month: str) -> tuple[datetime, datetime]:
 
 def _files(directory: Path, audit: Path | None, settings: Settings) -> AuditFiles:
     """The audits that are named, else those beside the resources, else the directory's own."""
-    from green_llm.bootstrap import AUDIT  # noqa: PLC0415
+    from green_llm.bootstrap.common import AUDIT  # noqa: PLC0415
     from green_llm.store.audit_files import AuditFiles  # noqa: PLC0415
 
     if not directory.is_dir():
@@ -99,7 +99,7 @@ def _files(directory: Path, audit: Path | None, settings: Settings) -> AuditFile
 async def _accounts(
     directory: Path, settings: Settings, rows: dict[str, Rows], start: datetime
 ) -> tuple[list[Account], list[Rows]]:
-    from green_llm.bootstrap import EmbeddedRun  # noqa: PLC0415
+    from green_llm.bootstrap.embedded import EmbeddedRun  # noqa: PLC0415
     from green_llm.domain.audit import IN_FORCE  # noqa: PLC0415
     from green_llm.services.statement import groups, statement  # noqa: PLC0415
 

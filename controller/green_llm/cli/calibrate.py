@@ -38,7 +38,7 @@ def calibrate(
     Sources are those that sites name in performance[].measurements (the template Vllm measures all that is needed).
     Exit status: 0 every profile was fitted, 1 some were not.
     """
-    from green_llm.bootstrap import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
+    from green_llm.bootstrap.embedded import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
     from green_llm.cli.report import print_json  # noqa: PLC0415
     from green_llm.settings import Settings  # noqa: PLC0415
 

@@ -21,7 +21,7 @@ def release(
     """
     if not everything:
         raise InvalidInputError("release lets go of everything there is in the cluster; say so with --all")
-    from green_llm.bootstrap import cluster_parts  # noqa: PLC0415 - heavy: --help must not wait for it
+    from green_llm.bootstrap.cluster import cluster_parts  # noqa: PLC0415 - heavy: --help must not wait for it
     from green_llm.operator.release import release as let_go  # noqa: PLC0415
     from green_llm.settings import Settings  # noqa: PLC0415
 

@@ -16,7 +16,7 @@ from green_llm.cli.session import moment, stop_on_signals
 from green_llm.errors import InvalidInputError, StoreError
 
 if TYPE_CHECKING:
-    from green_llm.bootstrap import EmbeddedRun, Reading
+    from green_llm.bootstrap.embedded import EmbeddedRun, Reading
     from green_llm.services.outcome import Outcome
 
 DEFAULT_METRICS_PORT = 9464
@@ -51,7 +51,7 @@ def run(
     """
     if once and replay is not None:
         raise InvalidInputError("--once and --replay exclude each other; give --start with --once")
-    from green_llm.bootstrap import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
+    from green_llm.bootstrap.embedded import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
     from green_llm.settings import Settings  # noqa: PLC0415
 
     try:
@@ -64,7 +64,7 @@ def run(
     finish = moment(until, "--until") if until else None
     if once:
         return asyncio.run(_once(embedded, begin or datetime.now(UTC), as_json=as_json))
-    from green_llm.bootstrap import web_server  # noqa: PLC0415
+    from green_llm.bootstrap.common import web_server  # noqa: PLC0415
 
     embedded.page.period_seconds = interval
     port = DEFAULT_METRICS_PORT if metrics_port is None else metrics_port

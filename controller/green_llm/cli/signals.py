@@ -15,7 +15,7 @@ from green_llm.cli.session import moment, stop_on_signals
 from green_llm.errors import InvalidInputError, StoreError
 
 if TYPE_CHECKING:
-    from green_llm.bootstrap import EmbeddedRun
+    from green_llm.bootstrap.embedded import EmbeddedRun
     from green_llm.signals.check import SourceCheck
     from green_llm.signals.recordings import Question
 
@@ -36,7 +36,7 @@ def check(
     Keys of live services come from the environment (GREEN_LLM_SECRET_NAME_KEY). Exit status: 0 all give a value for now,
     1 some do not.
     """
-    from green_llm.bootstrap import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
+    from green_llm.bootstrap.embedded import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
     from green_llm.cli.report import print_json  # noqa: PLC0415
     from green_llm.settings import Settings  # noqa: PLC0415
 
@@ -133,7 +133,7 @@ def record(
 
     Nothing is planned and no route is written. Ctrl-C ends it. A planner records too, with GREEN_LLM_RECORD_DIRECTORY.
     """
-    from green_llm.bootstrap import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
+    from green_llm.bootstrap.embedded import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
     from green_llm.settings import Settings  # noqa: PLC0415
 
     try:
@@ -174,7 +174,7 @@ def import_(
     Values are known from when they were published, never earlier; what differs from a recorded value is marked as revised.
     Exit status: 0 all have answered, 1 some have not.
     """
-    from green_llm.bootstrap import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
+    from green_llm.bootstrap.embedded import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
     from green_llm.cli.report import print_json  # noqa: PLC0415
     from green_llm.settings import Settings  # noqa: PLC0415
 

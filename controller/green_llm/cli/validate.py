@@ -12,7 +12,7 @@ from green_llm.cli.errors import Exit
 from green_llm.errors import GreenLLMError, InvalidInputError, StoreError
 
 if TYPE_CHECKING:
-    from green_llm.bootstrap import EmbeddedRun, Reading
+    from green_llm.bootstrap.embedded import EmbeddedRun, Reading
 
 
 def validate(
@@ -23,7 +23,7 @@ def validate(
 
     Exit status: 0 nothing is wrong, 2 something is.
     """
-    from green_llm.bootstrap import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
+    from green_llm.bootstrap.embedded import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
     from green_llm.cli.report import print_json  # noqa: PLC0415
     from green_llm.settings import Settings  # noqa: PLC0415
 

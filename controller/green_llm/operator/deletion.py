@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from green_llm.api.parse import parse
-from green_llm.bootstrap import ClusterParts
+from green_llm.bootstrap.cluster import ClusterParts
 from green_llm.domain.request import Demand, Kind, Mode
 from green_llm.kube.client import JSON_PATCH, ApiError, Body
 from green_llm.kube.kinds import OWN

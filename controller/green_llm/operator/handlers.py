@@ -10,7 +10,8 @@ from typing import Any
 
 import kopf
 
-from green_llm.bootstrap import ClusterParts, cluster_parts, web_server
+from green_llm.bootstrap.cluster import ClusterParts, cluster_parts
+from green_llm.bootstrap.common import web_server
 from green_llm.kube.kinds import FIELD_SELECTORS, WATCHED
 from green_llm.operator.loop import Loop
 from green_llm.settings import Settings

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
-from green_llm.bootstrap import ClusterParts
+from green_llm.bootstrap.cluster import ClusterParts
 from green_llm.domain.request import Kind
 from green_llm.errors import GreenLLMError
 from green_llm.kube.kinds import OWN

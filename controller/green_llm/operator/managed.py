@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from green_llm.bootstrap import ClusterParts
+from green_llm.bootstrap.cluster import ClusterParts
 from green_llm.domain.request import Kind, Mode
 from green_llm.domain.routes import RouteKey
 from green_llm.errors import StoreError

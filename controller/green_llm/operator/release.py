@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from green_llm.api.parse import parse
-from green_llm.bootstrap import ClusterParts
+from green_llm.bootstrap.cluster import ClusterParts
 from green_llm.domain.request import Demand
 from green_llm.domain.routes import RouteKey
 from green_llm.errors import StoreError

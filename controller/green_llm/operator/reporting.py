@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from green_llm.api import status
-from green_llm.bootstrap import ClusterParts
+from green_llm.bootstrap.cluster import ClusterParts
 from green_llm.domain.request import Kind, ObjectKey, Problem
 from green_llm.errors import StoreError
 from green_llm.services.admission import Admission

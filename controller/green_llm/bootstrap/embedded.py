@@ -1,46 +1,26 @@
-"""Wiring: the only module that names concrete classes."""
+"""The parts of a run on a directory of YAML files. Knows no cluster, so that such a run need not load its client."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import re
-import socket
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from green_llm.api import status
+from green_llm.bootstrap.common import allowed_hosts, audit_of, page_of, recordings_of
 from green_llm.demand.measured import MeasuredDemand
-from green_llm.domain.amounts import Ledger
 from green_llm.domain.audit import Rows
-from green_llm.domain.request import CsvSettings, Kind, LiveSettings, ObjectKey, Problem, Resources, Source
+from green_llm.domain.request import Kind, LiveSettings, ObjectKey, Problem, Resources, Source
 from green_llm.domain.series import SlotValue
-from green_llm.domain.services import SERVICES
 from green_llm.domain.time import slots_from
 from green_llm.errors import SignalError, StoreError
-from green_llm.kube.accepted import AcceptedDemands
-from green_llm.kube.all_weights import KubeAllWeights
-from green_llm.kube.client import Cluster
-from green_llm.kube.kinds import CONFIG_MAPS
-from green_llm.kube.lease import Lease
-from green_llm.kube.ledgers import KubeLedgers
-from green_llm.kube.mirror import Mirror
-from green_llm.kube.routes import KubeRoutes
-from green_llm.kube.secrets import KubeSecrets
-from green_llm.kube.statuses import KubeStatuses
 from green_llm.observability.decisions import log_decision, log_to_stderr
 from green_llm.observability.metrics import Recorder
-from green_llm.observability.server import application, served
-from green_llm.page.app import Page
-from green_llm.page.history import History
-from green_llm.page.what_if import WhatIfs
 from green_llm.services.admission import Admission, PolicyRequest, admit, wanted_routes
 from green_llm.services.outcome import Outcome
 from green_llm.services.planning import Planning
@@ -57,44 +37,13 @@ from green_llm.signals.recordings import Question, Recordings
 from green_llm.signals.registry import FEEDS
 from green_llm.signals.shapes import missing_keys
 from green_llm.signals.span import common_span
-from green_llm.store.audit_files import AuditFiles
 from green_llm.store.directory import DirectoryStore, Loaded
+from green_llm.store.ledgers import DirectoryLedgers, MemoryLedgers
 
-CONFIG_MAP = "configmap:"
-RECORDINGS, AUDIT = "recordings", "audit"
+RECORDINGS = "recordings"
 """Beside the resources of a directory."""
 HISTORY = "state/history.sqlite3"
 """The same, of the live page."""
-
-
-class DirectoryLedgers:
-    """Ledgers in the directory's ``state/``."""
-
-    def __init__(self, store: DirectoryStore) -> None:
-        self._store = store
-
-    async def load(self, policy: str) -> Ledger | None:
-        """The ledger as last saved."""
-        return self._store.load_ledger(policy)
-
-    async def save(self, policy: str, ledger: Ledger) -> None:
-        """Keep the ledger."""
-        self._store.save_ledger(policy, ledger)
-
-
-class MemoryLedgers:
-    """Ledgers of a replay: recorded days must not be charged to the real budget."""
-
-    def __init__(self) -> None:
-        self._ledgers: dict[str, Ledger] = {}
-
-    async def load(self, policy: str) -> Ledger | None:
-        """The ledger as last saved."""
-        return self._ledgers.get(policy)
-
-    async def save(self, policy: str, ledger: Ledger) -> None:
-        """Keep the ledger."""
-        self._ledgers[policy] = ledger
 
 
 @dataclass(frozen=True)
@@ -110,25 +59,6 @@ class Reading:
         return self.admission.requests
 
 
-def allowed_hosts(settings: Settings) -> frozenset[str]:
-    """The services' own hosts, and those the settings name."""
-    named = {host.strip() for host in settings.signal_hosts.split(",")} - {""}
-    return frozenset({urlsplit(service.base_url).netloc for service in SERVICES.values()} | named)
-
-
-def recordings_of(settings: Settings) -> Recordings | None:
-    """The recordings that the settings name."""
-    if not settings.record_directory:
-        return None
-    return Recordings(Path(settings.record_directory), settings.record_largest_bytes)
-
-
-def audit_of(settings: Settings, root: Path | None = None) -> AuditFiles | None:
-    """The audit that the settings name, else the one beside the resources of ``root``."""
-    directory = Path(settings.audit_directory) if settings.audit_directory else root and root / AUDIT
-    return AuditFiles(directory, settings.audit_largest_bytes) if directory else None
-
-
 async def environment_secret(name: str, key: str) -> str:
     """A secret of a directory run: from the environment, so that none is in a file beside the resources.
 
@@ -139,38 +69,6 @@ async def environment_secret(name: str, key: str) -> str:
     if variable not in os.environ:
         raise SignalError(f"there is no Secret {name} with the key {key} here; set {variable}")
     return os.environ[variable]
-
-
-def page_of(
-    settings: Settings,
-    outcomes: Callable[[], Mapping[str, Outcome]],
-    statuses: Callable[[], Mapping[ObjectKey, Mapping[str, Any]]],
-    history: Path | None,
-) -> Page:
-    """The live page of a process; its history is in ``history``, or in memory."""
-    return Page(
-        outcomes,
-        statuses,
-        History(history, days=settings.history_days, largest_bytes=settings.history_largest_bytes),
-        WhatIfs(settings.what_if_seconds, settings.what_if_memory_bytes),
-    )
-
-
-@contextmanager
-def web_server(settings: Settings, recorder: Recorder, page: Page, port: int) -> Iterator[int]:
-    """``/metrics`` and the live page while the context lasts; gives the port (0 picks a free one).
-
-    Raises:
-        InvalidInputError: the port is taken, or the token file cannot be read.
-    """
-    app = application(recorder.registry, settings.metrics_address, settings.token_file)
-    if settings.page:
-        page.mount(app)
-    try:
-        with served(app, port, settings.metrics_address) as found:
-            yield found
-    finally:
-        page.history.close()
 
 
 class EmbeddedRun:
@@ -350,121 +248,3 @@ class EmbeddedRun:
     def recorded_span(self, resources: Resources) -> tuple[datetime, datetime] | None:
         """The time that the recorded signals cover."""
         return common_span(list(resources.sites.values()), resources.sources, self.store.read_text, self.recordings)
-
-
-class ConfigMapTexts:
-    """Recordings in ConfigMaps of the operator's namespace: read before a pass, given out during it."""
-
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._cluster, self._namespace = cluster, namespace
-        self._found: dict[str, Mapping[str, str] | None] = {}
-
-    async def refresh(self, sources: Iterable[Source]) -> None:
-        """Read every ConfigMap that a source names.
-
-        Raises:
-            StoreError: the API server cannot be asked.
-        """
-        files = [source.settings.file for source in sources if isinstance(source.settings, CsvSettings)]
-        names = {file.removeprefix(CONFIG_MAP).partition("/")[0] for file in files if file.startswith(CONFIG_MAP)}
-        found: dict[str, Mapping[str, str] | None] = {}
-        for name in sorted(names):
-            body = await self._cluster.get(CONFIG_MAPS.path(self._namespace, name))
-            found[name] = None if body is None else body.get("data") or {}
-        self._found = found
-
-    def read_text(self, name: str) -> tuple[str, str]:
-        """(version, text) of ``configmap:NAME/KEY``.
-
-        Raises:
-            StoreError: it is not there; files are for directory runs.
-        """
-        if not name.startswith(CONFIG_MAP):
-            raise StoreError(f"{name}: an operator has no files; use csv.configMapRef")
-        config_map, _, key = name.removeprefix(CONFIG_MAP).partition("/")
-        text = (self._found.get(config_map) or {}).get(key)
-        if text is None:
-            raise StoreError(
-                f'there is no ConfigMap "{config_map}" with the key "{key}" in {self._namespace}; create it'
-            )
-        return str(hash(text)), text
-
-
-@dataclass
-class ClusterParts:
-    """What one replica of the operator is made of."""
-
-    settings: Settings
-    cluster: Cluster
-    mirror: Mirror
-    routes: KubeRoutes
-    planning: Planning
-    statuses: KubeStatuses
-    all_weights: KubeAllWeights
-    recorder: Recorder
-    page: Page
-    texts: ConfigMapTexts
-    accepted: AcceptedDemands
-    hub: LiveHub
-    identity: str
-    leases: dict[str, Lease] = field(default_factory=dict)
-    """By policy; of the empty name: of what belongs to no policy."""
-    lease_added: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def lease(self, policy: str) -> Lease:
-        """The lease of a policy, known from now on and renewed by the loop."""
-        if policy not in self.leases:
-            name = f"green-llm-{policy}" if policy else "green-llm"
-            self.leases[policy] = Lease(self.cluster, self.settings.namespace, name, self.identity)
-            self.lease_added.set()
-        return self.leases[policy]
-
-
-def cluster_parts(settings: Settings) -> ClusterParts:
-    """Everything for a cluster, logged in.
-
-    Raises:
-        ApiError: there is no cluster to log in to.
-    """
-    cluster, mirror = Cluster.connect(), Mirror()
-    texts = ConfigMapTexts(cluster, settings.namespace)
-    parts: ClusterParts
-    routes = KubeRoutes(cluster, mirror, lambda policy: parts.lease(policy).held)
-    ledgers = KubeLedgers(cluster, settings.namespace)
-    hub = LiveHub(
-        HttpClient(allowed_hosts(settings)),
-        FEEDS,
-        KubeSecrets(cluster, settings.namespace).read,
-        changed=mirror.changed.set,
-        recordings=recordings_of(settings),
-        enabled=lambda: any(lease.held for lease in parts.leases.values()),
-    )
-    collector = Collector(texts.read_text, hub)
-    planning = Planning(
-        collector,
-        MeasuredDemand(collector.series),
-        routes,
-        ledgers,
-        time_limit_s=settings.solver_time_limit_seconds,
-        solver_threads=settings.solver_threads,
-        audit=audit_of(settings),
-    )
-    statuses, recorder = KubeStatuses(cluster, mirror, settings.namespace), Recorder(route_matrix=settings.route_matrix)
-    history = Path(settings.history_file) if settings.history_file else None
-    parts = ClusterParts(
-        settings=settings,
-        cluster=cluster,
-        mirror=mirror,
-        routes=routes,
-        planning=planning,
-        statuses=statuses,
-        all_weights=KubeAllWeights(cluster, settings.namespace),
-        recorder=recorder,
-        page=page_of(settings, lambda: recorder.outcomes, statuses.all_known, history),
-        texts=texts,
-        accepted=AcceptedDemands(cluster, settings.namespace),
-        hub=hub,
-        identity=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
-    )
-    parts.recorder.sources = lambda: hub.health
-    return parts
