@@ -28,7 +28,7 @@ at the end is a policy to begin with. `--set rbac.enforce=true` lets it write wh
   `helm install --take-ownership`. With a tool that applies CRDs by itself set `crds.enabled=false` and apply `crds/`.
 - **Uninstalling** first restores the original weights and removes our finalizers (a hook that runs `green-llm release --all`,
   within a minute); a custom resource is deleted only with its definition (`crds.keep=false`). `helm uninstall --no-hooks`
-  leaves weights and finalizers as they are.
+  leaves weights and finalizers as they are. An installation made at once writes after two and a half minutes.
 - **Without rights on the cluster**: an administrator applies the definitions and roles once, and you install the rest:
 
   ```text

@@ -21,8 +21,9 @@ from green_llm.kube.routes import KubeRoutes
 from green_llm.operator.deletion import DEMANDS, FINALIZER, drop_finalizer
 
 TRIES = 5
-SEIZED_SECONDS = 600
-"""How long nobody else may write afterwards: the operator is gone by then, or the release was given up."""
+SEIZED_SECONDS = 150
+"""How long nobody else may write afterwards, an operator installed anew too: the one there is has ended by then, or the release
+was given up."""
 
 
 @dataclass

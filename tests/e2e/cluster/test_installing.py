@@ -1,0 +1,66 @@
+"""The chart on a real node: examples are steered, and what people look at reads well."""
+
+from __future__ import annotations
+
+import yaml
+
+from support.cluster_fixtures import ROOT
+from support.cluster_objects import NS, condition, weights
+from support.control_plane import ControlPlane
+from support.operator_process import until
+from support.release import Release, lines, steer
+
+EXAMPLE = ROOT / "examples" / "three-sites"
+
+
+def in_force(plane: ControlPlane, names: list[str]) -> dict[tuple[str, str, str], int]:
+    """Weight by route, rule and site."""
+    return {
+        (name, rule["name"], ref["name"].removeprefix("llm-")): ref["weight"]
+        for name in names
+        for rule in plane.get("httproute", name, "-n", NS)["spec"]["rules"]
+        for ref in rule["backendRefs"]
+    }
+
+
+def test_examples_become_weights(release: Release) -> None:
+    plane = release.plane
+    plane.kubectl("apply", f"--filename={EXAMPLE / 'routes.yaml'}")
+    names = [body["metadata"]["name"] for body in yaml.safe_load_all((EXAMPLE / "routes.yaml").read_text())]
+    nearest = in_force(plane, names)
+    plane.kubectl("apply", *(f"--filename={EXAMPLE / name}.yaml" for name in ("policy", "sources", "sites", "demand")))
+    until(lambda: in_force(plane, names) != nearest, 60, "weights")
+
+    def said() -> dict[tuple[str, str, str], int]:
+        rows = plane.get("idem", "assistant", "-n", NS)["status"]["weights"]
+        return {(row["route"], row["rule"], row["site"]): row["weight"] for row in rows}
+
+    until(lambda: condition(plane, "idem", "assistant", "Ready", "-n", NS) == ("True", "Ready"), 30, "ready")
+    until(lambda: said() == in_force(plane, names), 10, "a status that says what is in the routes")
+    for name in names:
+        assert sum(weights(plane, name).values()) == 1000
+
+
+def test_what_people_look_at_reads_well(release: Release) -> None:
+    plane = release.plane
+    steer(release)
+    table = plane.kubectl("get", "idem,greenpol,isite,sigsrc", "-A")
+    assert "MODE" in table
+    assert "Active" in table
+    assert "<none>" not in plane.kubectl("get", "greenpol")
+    told = plane.kubectl("describe", "greenpol", "default")
+    assert "Solved Time" in told
+    assert "Optimal" in told
+    meaning = plane.kubectl("explain", "isite.spec.power.gridLimitKilowatts")
+    assert "kW" in meaning or "ilowatt" in meaning
+    found = list(lines(release.logs()))
+    assert found
+    assert not [line for line in found if "healthz" in line["message"]]
+    own = [line for line in found if line["logger"].startswith("green_llm")]
+    assert not [line for line in own if line.get("exception") or line["level"] in ("ERROR", "CRITICAL")]
+    assert any(
+        line.get("routes_written") == [f"{NS}/HTTPRoute/iowa"] or "1 routes written" in line["message"]
+        for line in found
+    )
+    pod = release.pod()
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
