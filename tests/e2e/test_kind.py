@@ -46,7 +46,7 @@ def test_the_operator_plans_with_the_recorded_week(cluster: ControlPlane) -> Non
         assert condition(cluster, "greenpol", "default", "Degraded") == ("False", "Optimal")
         until(
             lambda: condition(cluster, "idem", "assistant", "Ready", "-n", NS) == ("True", "Ready"),
-            30,
+            120,
             "ready",
             replica,
         )
