@@ -1,6 +1,8 @@
-"""The chart on a real node: examples are steered, and what people look at reads well."""
+"""The chart on a real node: examples are steered, what people look at reads well, uninstalling gives the weights back."""
 
 from __future__ import annotations
+
+import time
 
 import yaml
 
@@ -8,7 +10,7 @@ from support.cluster_fixtures import ROOT
 from support.cluster_objects import NS, condition, weights
 from support.control_plane import ControlPlane
 from support.operator_process import until
-from support.release import Release, lines, steer
+from support.release import ORIGINAL, Release, lines, steer
 
 EXAMPLE = ROOT / "examples" / "three-sites"
 
@@ -64,3 +66,23 @@ def test_what_people_look_at_reads_well(release: Release) -> None:
     )
     pod = release.pod()
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def kept(plane: ControlPlane) -> set[str]:
+    return {body["metadata"]["name"] for body in plane.get("crd")["items"] if body["spec"]["group"] == "greenllm.dev"}
+
+
+def test_uninstalled_it_gives_the_weights_back_and_keeps_the_definitions(release: Release) -> None:
+    plane = release.plane
+    steer(release)
+    begun = time.monotonic()
+    release.uninstall()
+    assert time.monotonic() - begun < 60
+    assert weights(plane) == ORIGINAL
+    left = plane.get("idem", "assistant", "-n", NS)["metadata"]
+    assert not left.get("finalizers")
+    notes = plane.get("httproute", "iowa", "-n", NS)["metadata"].get("annotations") or {}
+    assert not [name for name in notes if name.startswith("greenllm.dev/")]
+    assert len(kept(plane)) == 4
+    # Or the next installation waits before it writes.
+    plane.kubectl("delete", "leases", "--all", "-n", release.namespace)
