@@ -32,7 +32,7 @@ e2e-tools:
 e2e *options:
     GREEN_LLM_E2E_REQUIRED=1 KUBEBUILDER_ASSETS={{tools}} {{bin}}/pytest tests/e2e {{options}}
 
-# the README's picture of real traffic, from a run of its test; needs the group `plot`
+# the README's picture of real traffic, from a run of its test
 traffic-picture:
     GREEN_LLM_TRAFFIC_RECORD=/tmp/green-llm-traffic.json {{bin}}/pytest -s tests/e2e/traffic/test_changes.py
     PYTHONPATH=tests {{bin}}/python -m support.traffic.plot /tmp/green-llm-traffic.json docs/traffic.svg

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +145,21 @@ def version(plane: ControlPlane) -> str:
 
 def solved(plane: ControlPlane) -> str:
     return str(plane.get("greenpol", "default")["status"]["plan"]["solvedTime"])
+
+
+def without_a_gap(release: Release, change: Any) -> None:
+    """Change something while it steers: every interval takes place, and no route is written."""
+    plane = release.plane
+    steer(release)
+    before, demands = version(plane), plane.get("idem", "assistant", "-n", NS)["spec"]
+    with release.decisions() as planned:
+        now = solved(plane)
+        until(lambda: solved(plane) > now, 30, "an interval before")
+        change()
+        release.wait()
+        time.sleep(2 * PERIOD_SECONDS)
+    assert len(planned) >= 4
+    longest = max(after - earlier for earlier, after in itertools.pairwise(planned))
+    assert longest < timedelta(seconds=2 * PERIOD_SECONDS), planned
+    assert version(plane) == before
+    assert plane.get("idem", "assistant", "-n", NS)["spec"] == demands

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import subprocess
-import time
-from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -14,7 +10,7 @@ from support.cluster_objects import NS, weights
 from support.helm import CHART
 from support.node import NODE, Node
 from support.operator_process import until
-from support.release import PERIOD_SECONDS, PLANNED, PODS, VALUES, Release, solved, steer, version
+from support.release import PLANNED, PODS, VALUES, Release, solved, steer, version, without_a_gap
 
 
 def test_a_deleted_pod_is_replaced_and_touches_nothing(release: Release) -> None:
@@ -70,24 +66,6 @@ def test_killed_for_memory_it_starts_again_and_touches_nothing(release: Release)
     assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
     until(lambda: solved(plane) > seen, 60, "planned again")
     assert version(plane) == before
-
-
-def without_a_gap(release: Release, change: Any) -> None:
-    """Change something while it steers: every interval takes place, and no route is written."""
-    plane = release.plane
-    steer(release)
-    before, demands = version(plane), plane.get("idem", "assistant", "-n", NS)["spec"]
-    with release.decisions() as planned:
-        now = solved(plane)
-        until(lambda: solved(plane) > now, 30, "an interval before")
-        change()
-        release.wait()
-        time.sleep(2 * PERIOD_SECONDS)
-    assert len(planned) >= 4
-    longest = max(after - earlier for earlier, after in itertools.pairwise(planned))
-    assert longest < timedelta(seconds=2 * PERIOD_SECONDS), planned
-    assert version(plane) == before
-    assert plane.get("idem", "assistant", "-n", NS)["spec"] == demands
 
 
 def test_changed_values_miss_no_interval(release: Release) -> None:
