@@ -120,7 +120,7 @@ class AuditFiles:
         before = _pieces(directory)
         target = _path(directory, batch.begun, batch.until)
         if len(batch.rows["site"]):
-            with duckdb.connect() as db:
+            with _one_thread() as db:
                 db.register("rows", {name: _masked(values) for name, values in batch.rows.items()})
                 _put(db.table("rows").select(_COLUMNS), target)
         for piece in before:
@@ -133,7 +133,7 @@ class AuditFiles:
         """Take out of a file what is charged anew."""
         if piece.begun < begun:
             logger.warning("audit: the ledger was put back to %s; later rows of %s go", begun, piece.path.name)
-            with duckdb.connect() as db:
+            with _one_thread() as db:
                 rows = db.read_parquet(str(piece.path)).filter(f"start_time < TIMESTAMP '{_naive(begun)}'")
                 _put(rows, _path(piece.path.parent, piece.begun, begun))
         piece.path.unlink()
@@ -148,7 +148,7 @@ class AuditFiles:
         for day, pieces in days.items():
             if len(pieces) == 1 or (day == f"{charged:%Y-%m-%d}" and len(pieces) < MOST_PARTS):
                 continue
-            with duckdb.connect() as db:
+            with _one_thread() as db:
                 rows = db.read_parquet([str(piece.path) for piece in pieces])  # noqa: F841 - named in the statement
                 _put(db.sql(_JOINED).select(_COLUMNS), _path(self.root / policy, pieces[0].begun, pieces[-1].until))
             for piece in pieces:
@@ -174,7 +174,7 @@ def write_csv(rows: Rows, path: Path) -> None:
         StoreError: it cannot be written.
     """
     try:
-        with duckdb.connect() as db:
+        with _one_thread() as db:
             db.register("rows", {name: _masked(values) for name, values in rows.items()})
             db.table("rows").select(_COLUMNS).order(_ORDER).write_csv(str(path))
     except (OSError, duckdb.Error) as error:
@@ -184,7 +184,7 @@ def write_csv(rows: Rows, path: Path) -> None:
 def _read(paths: Sequence[Path], start: datetime, end: datetime) -> Rows:
     if not paths:
         return joined([])
-    with duckdb.connect() as db:
+    with _one_thread() as db:
         rows = db.read_parquet([str(path) for path in paths])
         rows = rows.filter(f"start_time >= TIMESTAMP '{_naive(start)}' AND start_time < TIMESTAMP '{_naive(end)}'")
         found = db.sql(f"{_JOINED} ORDER BY {_ORDER}").fetchnumpy()
@@ -207,6 +207,11 @@ def _moment(text: str) -> datetime:
 
 def _path(directory: Path, begun: datetime, until: datetime) -> Path:
     return directory / f"{begun.astimezone(UTC):{_STAMP}}--{until.astimezone(UTC):{_STAMP}}.parquet"
+
+
+def _one_thread() -> duckdb.DuckDBPyConnection:
+    """Sums of one thread are the same to the last digit each time; those of several depend on which ends first."""
+    return duckdb.connect(config={"threads": 1})
 
 
 def _naive(moment: datetime) -> str:
