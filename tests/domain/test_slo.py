@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from green_llm.domain.guardrails import limit, relieve
@@ -115,6 +116,49 @@ def test_guarded_sites_settle_within_their_limits(drawn: list[tuple[float, bool]
         later = above[len(above) // 2 :]
         assert sum(later) <= 12, f"{name} keeps its limit but for a try"
     assert sum(loads[-1].values()) == pytest.approx(1000.0)
+
+
+@dataclass
+class SlowSite(Site):
+    """One whose delay grows with a load that it works off late, and is seen later still."""
+
+    lag_s: float = 0.0
+    """Of a route, queries under way and scrapes."""
+    memory_s: float = 0.0
+    """Time constant of the load that it still feels."""
+
+    def points(self, now: datetime) -> dict[Measure, list[Point]]:
+        """Means over a query's window of half the guard's."""
+        felt, level, seconds = list[float](), 0.0, int(2 * WINDOW_S)
+        for second in range(-seconds, 1):
+            moment = now + timedelta(seconds=second - self.lag_s)
+            load = next((load for begun, load in reversed(self.history) if begun < moment), 0.0)
+            level += (load - level) / self.memory_s if second > -seconds else load
+            felt.append(level)
+        half, delays = int(WINDOW_S / 2), []
+        for age in range(half, -1, -5):
+            recent = felt[len(felt) - age - half : len(felt) - age]
+            value = LIMITS.p95_delay_s * (sum(recent) / half / self.threshold) ** 2
+            end = now - timedelta(seconds=age)
+            delays.append(Point(end - timedelta(seconds=5), end, value, Quality.MEASURED, end))
+        return {Measure.P95_DELAY: delays if self.history else []}
+
+
+@settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(st.floats(60.0, 1500.0), st.floats(1.0, 20.0), st.floats(1.0, 15.0), st.sampled_from([0.1, 0.3, 1.0]))
+@example(450.0, 3.0, 15.0, 0.3)
+@example(924.57, 1.0, 12.3, 0.3)
+def test_what_is_seen_late_does_not_count_against_the_load_it_was_taken_back_to(
+    threshold: float, lag_s: float, memory_s: float, max_shift: float
+) -> None:
+    sites: dict[str, Site] = {
+        "slow": SlowSite(threshold, refuses=False, lag_s=lag_s, memory_s=memory_s),
+        "last": Site(5000.0, refuses=False),
+    }
+    _, loads = run(sites, max_shift, hours=4)
+    found = [minute["slow"] for minute in loads]
+    falls = [(before, after) for before, after in pairwise(found) if after < before]
+    assert all(before > 0.99 * threshold for before, _ in falls), falls
 
 
 def test_relief_is_one_exact_step() -> None:

@@ -43,7 +43,7 @@ class Verdict(StrEnum):
     KEPT = "Kept"
     BROKEN = "Broken"
     SETTLING = "Settling"
-    """Its load has moved too recently to be judged."""
+    """Its load has moved too recently to be judged, or what it does is still moving."""
     IDLE = "Idle"
     """It carries nothing: there is nothing to judge."""
     UNKNOWN = "Unknown"
@@ -68,7 +68,7 @@ class SiteGuard:
 
     load: float
     since: datetime
-    """Since when the load is about that."""
+    """Since when the load is about that, and what was before can no longer be felt."""
     good: float | None = None
     """Load that was last seen to keep the limits; while capped, the highest such. No load keeps them always."""
     bad: float | None = None
@@ -99,7 +99,11 @@ def observed(guard: SiteGuard | None, load: float, now: datetime, window_seconds
         return SiteGuard(load=load, since=now - timedelta(seconds=window_seconds))
     if abs(load - guard.load) <= SAME * max(load, guard.load):
         return guard
-    return replace(guard, load=load, since=now, good=0.0 if guard.load <= 0.0 and guard.good is None else guard.good)
+    # What a higher load has left behind (queries under way, queues, the queries' own windows) must not count against
+    # a lower one. What a lower load has left behind only makes a higher one look better than it is: judged again later.
+    late = timedelta(seconds=window_seconds / 2 if load < guard.load else 0.0)
+    good = 0.0 if guard.load <= 0.0 and guard.good is None else guard.good
+    return replace(guard, load=load, since=max(guard.since, now + late), good=good)
 
 
 def judge(
@@ -121,7 +125,7 @@ def judge(
     if guard.load <= 0.0:
         return Judgement(verdict=Verdict.IDLE)
     half = timedelta(seconds=window_seconds / 2)
-    values, unknown = {}, []
+    values, newest_values, unknown = dict[Measure, float](), dict[Measure, float](), list[str]()
     for measure, points in sorted(measured.items()):
         if isinstance(points, str):
             unknown.append(points)
@@ -131,13 +135,13 @@ def judge(
         newest = max((point.end for point in settled if point.end >= now - half), default=None)
         recent = [point.value for point in settled if newest is not None and point.end > newest - half]
         if recent:
-            values[measure] = sum(recent) / len(recent)
+            values[measure], newest_values[measure] = sum(recent) / len(recent), recent[-1]
         else:
             unknown.append(f"{measure.value} has no value in the last {window_seconds / 2:g} s")
     broken = list(_broken_limits(values, limits))
     if broken:
         verdict, message = Verdict.BROKEN, ", ".join(broken)
-    elif now < guard.since + 2 * half:
+    elif now < guard.since + 2 * half or any(_broken_limits(newest_values, limits)):
         verdict, message = Verdict.SETTLING, ""
     elif unknown or not values:
         verdict, message = Verdict.UNKNOWN, "; ".join(unknown) or "nothing is measured"
