@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from green_llm.domain.routes import BackendKey
 from green_llm.kube.client import Body, Resource
-from green_llm.kube.kinds import ENDPOINT_SLICES, WATCHED
+from green_llm.kube.kinds import ENDPOINT_SLICES, ROUTES, WATCHED
 from green_llm.kube.mirror import Mirror
 
+HTTP_ROUTES = ROUTES["gateway.networking.k8s.io", "HTTPRoute"]
 NEAR, CHEAP = (BackendKey("", "Service", "inference", name, 80) for name in ("near", "cheap"))
 
 
@@ -111,3 +113,30 @@ async def test_what_appears_while_lists_are_on_their_way_stays() -> None:
     mirror = Mirror()
     await mirror.relist(Lists(meanwhile=lambda: mirror.put(route())))  # type: ignore[arg-type]
     assert mirror.bodies(next(r for r in WATCHED if r.kind == "HTTPRoute"))
+
+
+def test_our_own_write_is_no_news_however_early_the_watch_shows_it() -> None:
+    mirror = Mirror()
+    mirror.put(route())
+    mirror.changed.clear()
+    with mirror.writing(HTTP_ROUTES, "inference", "iowa") as answered:
+        mirror.put(route(2, hostnames=["a"]))
+        answered(route(2, hostnames=["a"]))
+    assert not mirror.changed.is_set()
+
+
+@pytest.mark.parametrize("answer", [2, 4, None])
+def test_what_others_write_meanwhile_is_news(answer: int | None) -> None:
+    """Before ours, after ours, or while ours is refused."""
+    mirror = Mirror()
+    mirror.put(route())
+    mirror.changed.clear()
+    with contextlib.suppress(RuntimeError), mirror.writing(HTTP_ROUTES, "inference", "iowa") as answered:
+        mirror.put(route(3, hostnames=["theirs"]))
+        if answer is None:
+            raise RuntimeError
+        answered(route(answer, hostnames=["theirs"]))
+    assert mirror.changed.is_set()
+    mirror.changed.clear()
+    mirror.put(route(5, hostnames=["later"]))
+    assert mirror.changed.is_set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -45,6 +45,8 @@ class Mirror:
         """Whether every kind was listed once."""
         self._bodies: dict[str, dict[Place, Body]] = {resource.kind: {} for resource in WATCHED}
         self._parsed: dict[ObjectKey, tuple[str, Any]] = {}
+        self._writing: dict[tuple[str, Place], set[int]] = {}
+        """What we are writing now, and the versions of it that the watch has shown meanwhile."""
 
     async def relist(self, cluster: Cluster) -> None:
         """Take over fresh lists: what vanished unseen is forgotten.
@@ -75,7 +77,30 @@ class Mirror:
         metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
         self._bodies[kind][place] = {**body, "metadata": metadata}
         if not ours and (known is None or essence(known) != essence(body)):
-            self._announce(kind)
+            if (kind, place) in self._writing:
+                self._writing[kind, place].add(_version(body))
+            else:
+                self._announce(kind)
+
+    @contextlib.contextmanager
+    def writing(self, resource: Resource, namespace: str, name: str) -> Iterator[Callable[[Body], None]]:
+        """While we write an object: yields what takes the API server's answer.
+
+        The watch may show our write before the answer comes; it is no news, and what others write meanwhile is.
+        """
+        place = (namespace, name)
+        shown = self._writing[resource.kind, place] = set()
+
+        def answered(body: Body) -> None:
+            shown.discard(_version(body))
+            self.put(body, ours=True)
+
+        try:
+            yield answered
+        finally:
+            del self._writing[resource.kind, place]
+            if shown:
+                self._announce(resource.kind)
 
     def drop(self, kind: str, place: Place) -> None:
         """Forget an object."""

@@ -112,9 +112,10 @@ class KubeRoutes:
 
     async def _send(self, key: RouteKey, operations: list[Body], policy: str) -> Route:
         self._check(key, policy)
-        path = ROUTES[key.group, key.kind].path(key.namespace, key.name)
+        resource = ROUTES[key.group, key.kind]
         try:
-            after = await self._cluster.patch(path, operations, JSON_PATCH)
+            with self._mirror.writing(resource, key.namespace, key.name) as answered:
+                answered(await self._cluster.patch(resource.path(key.namespace, key.name), operations, JSON_PATCH))
         except ApiError as error:
             if error.status in (404, 409, 422):
                 self._mirror.changed.set()
@@ -122,7 +123,6 @@ class KubeRoutes:
                     f"{key}: has changed since it was read ({error.status}); it is planned anew"
                 ) from error
             raise
-        self._mirror.put(after, ours=True)
         found = self._mirror.route(key)
         if found is None:
             raise StoreError(f"{key}: is gone; it is planned anew")

@@ -12,7 +12,7 @@ from green_llm.domain.amounts import Ledger
 from green_llm.domain.audit import AuditBatch
 from green_llm.domain.plan import Plan, Result, Termination
 from green_llm.domain.request import Kind, ObjectKey, Problem
-from green_llm.domain.routes import BackendKey, RouteKey
+from green_llm.domain.routes import BackendKey, Route, RouteKey, RouteWrite
 from green_llm.domain.slo import Verdict
 from green_llm.domain.time import Slots, floor_to_slot, slots_from
 from green_llm.errors import NoPlanError, SignalError, StoreError
@@ -56,6 +56,8 @@ BORROWED = 1e-6
 """Of what remains of the period's water: less than this is rounding."""
 LONGEST_CHARGE = timedelta(days=7)
 """Elapsed time beyond it (the planner was away) is counted as uncharged."""
+WRITES_AT_ONCE = 4
+"""Routes: one after another, a store's round trips would add up to longer than the plan."""
 Solve = Callable[..., Result]
 """As ``optimize``."""
 Conclude = Callable[..., Outcome]
@@ -296,12 +298,20 @@ class Planning:
 
     async def _write(self, weighed: list[Weighed], routes: RoutesRead) -> tuple[RoutesRead, dict[RouteKey, str]]:
         """Write what must change; the routes as they then are, and what failed."""
-        after, failed = dict(routes), {}
-        for change in writes(weighed, routes):
+        after: dict[RouteKey, Route] = dict(routes)
+        failed: dict[RouteKey, str] = {}
+        free = asyncio.Semaphore(WRITES_AT_ONCE)
+
+        async def write(change: RouteWrite) -> None:
             try:
-                after[change.route.key] = await self._routes.write(change)
+                async with free:
+                    after[change.route.key] = await self._routes.write(change)
             except StoreError as error:
                 failed[change.route.key] = str(error)
+
+        async with asyncio.TaskGroup() as group:
+            for change in writes(weighed, routes):
+                group.create_task(write(change))
         return after, failed
 
 
