@@ -74,7 +74,9 @@ def test_from_a_signal_to_patched_routes(cluster: ControlPlane, capsys: pytest.C
             cluster.kubectl("delete", "namespace", body["metadata"]["name"], "--wait=false")
     median = statistics.median(took[2:])
     with capsys.disabled():
-        print(f"\nnine sites on an API server: changed signal to the last patched route, median {median:.2f} s (target 1)")
+        print(
+            f"\nnine sites on an API server: changed signal to the last patched route, median {median:.2f} s (target 1)"
+        )
     assert median < 3.0, "three times the target: not for noise"
 
 
