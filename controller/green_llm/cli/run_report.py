@@ -29,6 +29,28 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
         "mode": outcome.policy.mode.value,
         "at": outcome.now.isoformat(),
         "values": asdict(outcome.result.values) if outcome.result else None,
+        **_routing(outcome),
+        **_amounts_by_site(outcome),
+        "water": None if outcome.water is None else asdict(outcome.water),
+        **_inputs(outcome),
+        "valid_until": outcome.valid_until.isoformat() if outcome.result else None,
+        "phases": [asdict(phase) for phase in outcome.result.phases] if outcome.result else [],
+        "avoided_emissions_kg_per_hour": total(outcome.nearest.values()).emissions_kg
+        - total(outcome.in_force.values()).emissions_kg,
+        **_troubles(outcome),
+        "held_sites": dict(outcome.held_sites),
+        "slo": slo_status.entries(outcome),
+        "skipped": [
+            {"object": str(p.key), "field": p.field, "reason": p.reason, "message": p.message} for p in skipped
+        ],
+        "comparison": _comparison(outcome),
+        "seconds": dict(outcome.seconds),
+    }
+
+
+def _routing(outcome: Outcome) -> dict[str, Any]:
+    """Where traffic is to go: by rule, and of pairs that have none."""
+    return {
         "weights": [
             {
                 "demand": row.demand,
@@ -49,6 +71,12 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
             {"demand": demand, "area": area, "class": query_class, "shares": shares}
             for (demand, area, query_class), shares in outcome.unrouted.items()
         ],
+    }
+
+
+def _amounts_by_site(outcome: Outcome) -> dict[str, Any]:
+    """Rates of the present slot, and what the ledger has summed."""
+    return {
         "planned_per_hour": _by_site(outcome, outcome.planned),
         "in_force_per_hour": _by_site(outcome, outcome.in_force),
         "nearest_per_hour": _by_site(outcome, outcome.nearest),
@@ -61,7 +89,12 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
             "static": _by_site(outcome, outcome.ledger.static),
             "uncharged_seconds": outcome.ledger.uncharged_seconds,
         },
-        "water": None if outcome.water is None else asdict(outcome.water),
+    }
+
+
+def _inputs(outcome: Outcome) -> dict[str, Any]:
+    """What was planned with."""
+    return {
         "signals": [
             {"site": site, "kind": kind.value, "unit": kind.unit(outcome.policy.currency)} | asdict(value)
             for (site, kind), value in sorted(outcome.current_signals().items())
@@ -80,12 +113,14 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
             }
             for (demand, area, query_class), found in sorted(outcome.arrivals.items())
         ],
-        "valid_until": outcome.valid_until.isoformat() if outcome.result else None,
-        "phases": [asdict(phase) for phase in outcome.result.phases] if outcome.result else [],
+    }
+
+
+def _troubles(outcome: Outcome) -> dict[str, Any]:
+    """What is wrong with the plan, with what is in force, and around them."""
+    return {
         "troubled_demands": [{"demand": demand, "reason": reason} for demand, reason in outcome.troubled_demands],
         "writes_failed": {str(key): message for key, message in outcome.writes_failed.items()},
-        "avoided_emissions_kg_per_hour": total(outcome.nearest.values()).emissions_kg
-        - total(outcome.in_force.values()).emissions_kg,
         "broken_in_force": [entry.message for entry in outcome.broken_in_force],
         "broken_kinds": {
             "plan": [entry.kind.value for entry in outcome.result.diagnosis] if outcome.result else [],
@@ -94,22 +129,20 @@ def outcome_document(outcome: Outcome, problems: Iterable[Problem] = ()) -> dict
         "diagnosis": [entry.message for entry in outcome.result.diagnosis] if outcome.result else [],
         "signal_problems": [problem.message for problem in outcome.book.problems],
         "unusable_sources": [{"site": p.site, "kind": p.kind.value} for p in outcome.book.problems],
-        "held_sites": dict(outcome.held_sites),
-        "slo": slo_status.entries(outcome),
-        "skipped": [
-            {"object": str(p.key), "field": p.field, "reason": p.reason, "message": p.message} for p in skipped
-        ],
-        "comparison": [
-            {"quantity": quantity, "of": list(key)} | asdict(compared)
-            for quantity, found in (
-                ("pair_delay_s", outcome.comparison.pair_delays_s),
-                ("site_delay_s", outcome.comparison.site_delays_s),
-                ("site_it_watts", outcome.comparison.site_it_watts),
-            )
-            for key, compared in found.items()
-        ],
-        "seconds": dict(outcome.seconds),
     }
+
+
+def _comparison(outcome: Outcome) -> list[dict[str, Any]]:
+    """What was measured beside what the model says."""
+    return [
+        {"quantity": quantity, "of": list(key)} | asdict(compared)
+        for quantity, found in (
+            ("pair_delay_s", outcome.comparison.pair_delays_s),
+            ("site_delay_s", outcome.comparison.site_delays_s),
+            ("site_it_watts", outcome.comparison.site_it_watts),
+        )
+        for key, compared in found.items()
+    ]
 
 
 def _by_site(outcome: Outcome, amounts: SiteAmounts) -> dict[str, dict[str, float]]:
