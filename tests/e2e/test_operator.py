@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from green_llm.store.audit_files import AuditFiles
 from support.cluster_objects import (
     NS,
     condition,
@@ -27,6 +32,7 @@ from support.fault_proxy import FaultProxy
 from support.operator_process import NAMESPACE, Operator, until
 
 ROOT = Path(__file__).parents[2]
+EVER = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 
 
 def test_from_resources_to_weights(cluster: ControlPlane, operator: Operator) -> None:
@@ -226,25 +232,44 @@ def test_a_holder_that_was_stopped_writes_nothing_afterwards(cluster: ControlPla
         other.stop()
 
 
-def test_a_restart_counts_nothing_twice(cluster: ControlPlane, operator: Operator) -> None:
+def test_a_restart_counts_nothing_twice_and_the_audit_has_all_of_it(
+    cluster: ControlPlane, operator: Operator, tmp_path: Path
+) -> None:
     cluster.apply(policy(periodSeconds=10), route(), demand())
     until(lambda: weights(cluster)["cheap"] == 1000, 40, "planned weights", operator)
     operator.signal(signal.SIGKILL)
-    again = Operator(cluster, 1)
+    operator.process.wait(30)
+    time.sleep(1.0)  # a write that was on its way is there now
+
+    def ledger() -> Any:
+        return json.loads(cluster.get("configmap", "green-llm-ledger-default", "-n", NAMESPACE)["data"]["ledger.json"])
+
+    at_first, begun = ledger(), time.monotonic()
+    again = Operator(cluster, 1, GREEN_LLM_AUDIT_DIRECTORY=str(tmp_path))
     try:
-
-        def charged() -> float:
-            data = cluster.get("configmap", "green-llm-ledger-default", "-n", NAMESPACE)["data"]["ledger.json"]
-            return float(json.loads(data)["used_liters"])
-
-        before, begun = charged(), time.monotonic()
-        until(lambda: charged() > before, 60, "charged on", again)
+        until(lambda: ledger()["used_liters"] > at_first["used_liters"], 60, "charged on", again)
         # 1 L an hour: what was charged since is no more than the time that has passed, and a period of the first one.
-        assert (charged() - before) * 3600 <= time.monotonic() - begun + 10 + 2
-        found = json.loads(cluster.get("configmap", "green-llm-ledger-default", "-n", NAMESPACE)["data"]["ledger.json"])
+        found = ledger()
+        assert (found["used_liters"] - at_first["used_liters"]) * 3600 <= time.monotonic() - begun + 10 + 3
         assert found["uncharged_seconds"] == 0
     finally:
         again.stop()
+    # The audit has exactly what its ledger was charged with since the first operator was killed, and `account` adds it up.
+    first, last = (
+        sum(amounts.get("energy_kwh", 0.0) for amounts in entry["in_force"].values()) for entry in (at_first, ledger())
+    )
+    rows = AuditFiles(tmp_path).read("default", EVER[0], EVER[1])
+    mine = rows["side"] == "in_force"
+    assert rows["energy_kwh"][mine].sum() == pytest.approx(last - first) != 0
+    assert set(rows["price_source"]) <= {"price-near", "price-cheap"}
+    month = str(rows["start_time"].min())[:7]
+    printed = subprocess.run(
+        [sys.executable, "-m", "green_llm", "account", str(tmp_path), "--month", month, "--json"],
+        capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    of_month = [str(start)[:7] == month for start in rows["start_time"]]
+    (entry,) = json.loads(printed.stdout)["accounts"]
+    assert entry["booked"]["in_force"]["energy_kwh"] == pytest.approx(rows["energy_kwh"][mine & of_month].sum())
 
 
 def test_the_api_server_comes_back(cluster: ControlPlane, operator: Operator) -> None:
