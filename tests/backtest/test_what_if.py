@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from green_llm.backtest.compare import Backtest
 from green_llm.backtest.scenarios import AS_IT_IS, Scenarios, pareto, pick, run_scenarios, scenarios_document
+from green_llm.backtest.scenarios_report import scenarios_report
 from green_llm.backtest.what_if import Setting, changed, name_of, scenarios_of, setting_of
 from green_llm.backtest.world import World
 from green_llm.domain.plan import Objective
@@ -112,3 +115,14 @@ def test_what_is_picked_early_is_reported_on_later_days() -> None:
     assert pareto(found)[0] == min(found.ran, key=lambda name: said["scenarios"][name]["cost"])
     with pytest.raises(InvalidInputError, match='--pick: "beauty" is unknown'):
         pick(found, "beauty")
+    evil = "other<script>alert(1)</script>"
+    renamed = replace(found, scenarios=replace(asked, worlds={AS_IT_IS: plain, evil: better_early}),
+                      ran={AS_IT_IS: found.ran[AS_IT_IS], evil: found.ran["other"]})  # fmt: skip
+    page = scenarios_report(renamed, scenarios_document(renamed, pick(renamed, "cost"), front=True))
+    assert "<script>alert(1)" not in page, "names are escaped, in the table and in the plots"
+    assert "src=" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL), "it needs no network"
+    for name in (AS_IT_IS, "other"):
+        assert f"<td>{said['scenarios'][name]['cost']:,.2f}</td>" in page
+    assert '"name":"Pareto front"' in page
+    assert page.count('role="img"') == 2
+    assert "Undeclared" in page

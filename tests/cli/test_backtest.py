@@ -79,9 +79,12 @@ def test_what_if_stands_beside_what_is(cli: Run, directory: Path) -> None:
     assert found["demand=2"]["saves"]["energy_kwh"]["amount"] < 0
     sweep = directory / "sweep.yaml.txt"
     sweep.write_text("tolerance.Cost: [0, 50]\n", encoding="utf-8")
-    ran = cli("what-if", directory, *days, "--sweep", sweep)
+    page = directory / "out.html"
+    ran = cli("what-if", directory, *days, "--sweep", sweep, "--report", page)
     assert ran.status == 0, ran.err
     assert "tolerance.Cost=50" in ran.out
+    for text in ("<h1>What if: default</h1>", "tolerance.Cost=50", "Pareto front", "Synthetic"):
+        assert text in page.read_text(encoding="utf-8")
     for options, message in (([], "what is to be different?"), (["--set", "demand=0"], "must be a number above 0")):
         ran = cli("what-if", directory, *days, *options)
         assert ran.status == 2

@@ -22,17 +22,22 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 
 def report(compared: Compared) -> str:
     """The page."""
+    found = document(compared)
+    return templates().get_template("report.html").render(
+        found=found, measures=MEASURES, plots=[embedded(name, figure) for name, figure in _figures(compared)],
+        plotly=get_plotlyjs(),
+    )  # fmt: skip
+
+
+def templates() -> jinja2.Environment:
+    """The pages' templates; everything that comes from resources is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("green_llm.backtest"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["amount"] = _amount
     environment.filters["signed"] = lambda value: "–" if value is None else f"{value:+.1f} %"
-    found = document(compared)
-    return environment.get_template("report.html").render(
-        found=found, measures=MEASURES, plots=[embedded(name, figure) for name, figure in _figures(compared)],
-        plotly=get_plotlyjs(),
-    )  # fmt: skip
+    return environment
 
 
 def _amount(value: float | None, digits: int = 2) -> str:

@@ -46,6 +46,10 @@ def what_if(  # noqa: PLR0917 - options of a command
     interval: Annotated[int | None, typer.Option(min=1, help="Seconds between plans; default: the policy's.")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Local processes; default: one a core.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.html", help="Write table and plots into one file that needs no network."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Back-test the policy as it is beside changed worlds: another site, demand, budget, order or tolerance.
@@ -60,9 +64,13 @@ def what_if(  # noqa: PLR0917 - options of a command
     given = tuple(setting_of(text) for text in settings or ())
     worlds = _worlds(directory, wanted, given, sweep, pareto=pareto)
     asked = found.Scenarios(backtest=wanted, worlds=worlds)
-    with progress_bars() as report:
-        ran = found.run_scenarios(asked, report, processes=processes or os.cpu_count() or 1, scheduler=scheduler)
+    with progress_bars() as tell:
+        ran = found.run_scenarios(asked, tell, processes=processes or os.cpu_count() or 1, scheduler=scheduler)
     document = found.scenarios_document(ran, found.pick(ran, pick) if pick else None, front=pareto)
+    if report is not None:
+        from green_llm.backtest.scenarios_report import scenarios_report  # noqa: PLC0415 - Plotly is heavy
+
+        report.write_text(scenarios_report(ran, document), encoding="utf-8")
     if as_json:
         print_json(document)
     else:
