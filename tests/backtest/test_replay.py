@@ -15,7 +15,9 @@ from green_llm.backtest.methods import Method
 from green_llm.backtest.replay import Decisions, Task, replay
 from green_llm.backtest.run import run
 from green_llm.backtest.world import World, read_world
-from green_llm.domain.request import DemandArea, DemandEntry, Guardrails, RouteTarget, SourceRef
+from green_llm.domain.request import DemandArea, DemandEntry, Guardrails, LiveSettings, RouteTarget, SourceRef
+from green_llm.domain.series import Point, Quality
+from green_llm.signals.recordings import Question, Recordings
 from support.recorded_days import BEGIN, HEADER, moment, recorded_world, span
 from support.resources import ROUTE
 
@@ -74,6 +76,43 @@ def test_values_that_were_not_yet_visible_change_no_decision() -> None:
         assert np.array_equal(whole.shares[known], altered.shares[known])
     # The alteration is no empty one: decisions and charges after it differ.
     assert not np.array_equal(whole.shares, altered.shares)
+
+
+def recorded_by_a_service(world: World, root: Path, at: datetime | None = None) -> World:
+    """The world's files as Parquet recordings of a live service; with ``at``, all that was not known by then altered."""
+    sources = {
+        name: replace(source, settings=LiveSettings("EnergyCharts", "https://api.energy-charts.info", 1800.0))
+        for name, source in world.resources.sources.items()
+    }
+    recordings, questions, changed = Recordings(root), [], 0
+    for site in world.resources.sites.values():
+        for kind, (reference,) in site.signals.items():
+            question = Question(reference.source, kind, reference.params)
+            for row in csv.DictReader(io.StringIO(world.texts[f"{reference.source}-{site.name}.csv"])):
+                start, end = datetime.fromisoformat(row["start"]), datetime.fromisoformat(row["end"])
+                issued = datetime.fromisoformat(row["issued_at"]) if row["issued_at"] else end
+                known = issued if row["issued_at"] else end + timedelta(minutes=30)
+                late = at is not None and known > at
+                value = float(row["value"]) * ((0.2 if site.name == "cheap" else 3.0) if late else 1.0)
+                point = Point(start, end, value, Quality(row["quality"]), issued)
+                recordings.add(question, row["unit"], reference.basis or "", [(point, known)])
+                changed += late
+            questions.append(question)
+    assert at is None or changed > 100
+    recordings.flush()
+    tables = {question.key: table for question in questions if (table := recordings.table(question)) is not None}
+    assert len(tables) == len(questions), "and they are read back from the files"
+    return replace(world, texts={}, tables=tables, resources=replace(world.resources, sources=sources))
+
+
+def test_recordings_of_live_services_look_no_further_either(tmp_path: Path) -> None:
+    files, at = recorded_world(3), span(2).start + timedelta(hours=7)
+    whole = replay(task(recorded_by_a_service(files, tmp_path / "as-it-was"), days=1.5))
+    altered = replay(task(recorded_by_a_service(files, tmp_path / "altered", at), days=1.5))
+    known = slice(0, 8)  # the interval at ``at`` itself, too
+    assert np.array_equal(whole.shares[known], altered.shares[known])
+    assert not np.array_equal(whole.shares, altered.shares), "what came later is another world"
+    assert same(whole, replay(task(files, days=1.5))), "the same values from CSV files, the same decisions"
 
 
 def test_the_example_looks_no_further_either() -> None:
