@@ -52,7 +52,7 @@ def a_hostile_fleet() -> Resources:
 
 
 def a_key() -> RouteKey:
-    return replace(ROUTE, name=f"route{EVIL}")
+    return ROUTE._replace(name=f"route{EVIL}")
 
 
 def a_hostile_route() -> Route:

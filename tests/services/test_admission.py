@@ -126,7 +126,7 @@ def test_a_site_that_is_not_in_the_rule_is_not_available() -> None:
 
 
 def test_a_stranger_without_weight_is_no_trouble() -> None:
-    stranger = replace(backend("near"), name="llm-elsewhere")
+    stranger = backend("near")._replace(name="llm-elsewhere")
     rule = RouteRule("chat", {backend("near"): 1, backend("cheap"): 0, stranger: 0})
     _, reasons = verdict(a_fleet(), {ROUTE: replace(a_route(), rules=(rule,))})
     assert not reasons
@@ -145,7 +145,7 @@ def test_classes_that_share_a_rule_must_allow_the_same_sites() -> None:
 
 
 def test_a_class_may_have_back_ends_of_its_own() -> None:
-    other = replace(backend("cheap"), name="llm-cheap-code")
+    other = backend("cheap")._replace(name="llm-cheap-code")
     rule = RouteRule("chat", {backend("near"): 1, other: 0})
     backends = (Backend("near", backend("near")), Backend("cheap", other, "chat"))
     found, reasons = verdict(with_demand(backends=backends), {ROUTE: replace(a_route(), rules=(rule,))})

@@ -381,7 +381,7 @@ async def test_a_route_that_two_demands_name_belongs_to_the_older(capsys: Any) -
 
 
 async def test_a_stranger_with_weight_refuses_the_rule_but_its_traffic_stays() -> None:
-    stranger = replace(backend("near"), name="llm-elsewhere")
+    stranger = backend("near")._replace(name="llm-elsewhere")
     rule = RouteRule("chat", {backend("near"): 500, backend("cheap"): 0, stranger: 500})
     planner = Planner(Route(ROUTE, "uid", (rule,)))
     outcome = await planner.plan(fleet())

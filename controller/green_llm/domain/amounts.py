@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import add, attrgetter
 
 from green_llm.domain.plan import Spent
 from green_llm.domain.slo import Guards
@@ -58,11 +59,16 @@ class Amounts:
 
     def __add__(self, other: Amounts) -> Amounts:
         """Sum, field by field."""
-        return Amounts(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+        return Amounts(**dict(zip(NAMES, map(add, VALUES(self), VALUES(other)), strict=True)))
 
     def scaled(self, factor: float) -> Amounts:
         """Every field times ``factor``."""
-        return Amounts(**{f.name: getattr(self, f.name) * factor for f in fields(self)})
+        return Amounts(**{name: value * factor for name, value in zip(NAMES, VALUES(self), strict=True)})
+
+
+NAMES = tuple(entry.name for entry in fields(Amounts))
+VALUES = attrgetter(*NAMES)
+"""All fields of amounts, in the order of their names."""
 
 
 def total(parts: Iterable[Amounts]) -> Amounts:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, order=True)
-class RouteKey:
+class RouteKey(NamedTuple):
     """Which route: API group, kind, namespace, name."""
 
     group: str
@@ -21,8 +21,7 @@ class RouteKey:
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, order=True)
-class BackendKey:
+class BackendKey(NamedTuple):
     """Which back-end: API group (empty = core), kind, namespace, name, port (0 = none)."""
 
     group: str

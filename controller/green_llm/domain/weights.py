@@ -38,6 +38,8 @@ def shares_of(weights: Mapping[Key, int]) -> dict[Key, float]:
 
 def spread(weight: int, backends: Sequence[Key], current: Mapping[Key, int]) -> dict[Key, int]:
     """A site's weight over its back-ends in one rule: as they are now, equally where they are all 0."""
+    if len(backends) == 1:
+        return {backends[0]: weight}
     present = {str(n): current.get(backend, 0) for n, backend in enumerate(backends)}
     shares = present if sum(present.values()) else dict.fromkeys(present, 1)
     if weight == 0:

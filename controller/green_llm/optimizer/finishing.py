@@ -33,13 +33,14 @@ def stay_close(
     done: Sequence[Done],
     columns: FloatArray,
     scales: dict[Objective, float],
+    solver: Solver,
     deadline: float | None,
 ) -> FloatArray:
     """Move the first slot as near to the weights in force as the budgets allow: minimise Σ λ |x − x_current|.
 
     What ties remain are broken as in ``remove_slack``.
     All other slots stay; the last objective may use its own tolerance. Returns the columns, changed in the first slot;
-    unchanged where no weight in force is known or time is up.
+    unchanged where no weight in force is known or time is up. What ``solver`` held is forgotten.
     """
     first = _first_slot(form)
     current = form.layout.share(np.repeat(form.instance.current_shares[..., None], form.instance.slots, axis=3))
@@ -50,15 +51,16 @@ def stay_close(
     load = form.instance.demand[_triples(form.layout, known)]
     distance = np.concatenate([np.zeros(len(first)), np.repeat(load / load.mean(), 2)])
     tie_break = np.concatenate([_finishing_objective(form, scales)[first], np.zeros(2 * len(known))])
-    solver = Solver()
     solver.load(_close_programme(form, done, columns, first, known, current[known]))
     moved = columns.copy()
-    for costs in (distance, tie_break):
-        solution = solver.minimise(costs, Method.DUAL, deadline)
-        if solution.ending is not Ending.OPTIMAL:
-            break
-        moved[first] = solution.columns[: len(first)]
-        solver.fix_to_optimum(solution, FIXING_THRESHOLD * len(known))
+    nearest = solver.minimise(distance, Method.DUAL, deadline)
+    if nearest.ending is not Ending.OPTIMAL:
+        return moved
+    moved[first] = nearest.columns[: len(first)]
+    solver.fix_to_optimum(nearest, FIXING_THRESHOLD * len(known))
+    unique = solver.minimise(tie_break, Method.DUAL, deadline)
+    if unique.ending is Ending.OPTIMAL:
+        moved[first] = unique.columns[: len(first)]
     return moved
 
 

@@ -14,7 +14,7 @@ from green_llm.optimizer.finishing import stay_close
 from green_llm.optimizer.kernel import refill
 from green_llm.optimizer.layout import layout
 from green_llm.optimizer.lexicographic import Done, Stage
-from green_llm.optimizer.solver import Ending, Solution
+from green_llm.optimizer.solver import Ending, Solution, Solver
 from green_llm.optimizer.standard_form import StandardForm
 
 BY_SLOT = (
@@ -29,6 +29,7 @@ def keep_weights(
     shares: FloatArray,
     grid: FloatArray,
     scales: dict[Objective, float],
+    solver: Solver,
     deadline: float | None,
 ) -> tuple[FloatArray, FloatArray]:
     """Shares [I,J,K,T] and grid energy [J,T] with the first slot moved to the weights in force: see ``stay_close``.
@@ -39,6 +40,7 @@ def keep_weights(
         shares: of the finished plan.
         grid: of the finished plan, kWh.
         scales: of the objectives.
+        solver: what it held is forgotten.
         deadline: a ``time.perf_counter`` reading.
     """
     if np.isnan(instance.current_shares).all() or not instance.demand[..., 0].any():
@@ -61,7 +63,7 @@ def keep_weights(
         coefficients = sum((w * form.objectives[o] for o, w in weights.items()), start=np.zeros(len(columns)))
         elsewhere = _elsewhere(instance, weights, shares, grid)
         done.append(_held(coefficients, most - elsewhere, scale))
-    moved = stay_close(form, done, columns, scales, deadline)
+    moved = stay_close(form, done, columns, scales, solver, deadline)
     return _with_first(form, moved, shares, grid)
 
 

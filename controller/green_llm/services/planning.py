@@ -183,7 +183,8 @@ class Planning:
         )
         traffic, unknown = await self._traffic(request, routes, window, now)
         traffic = [await self._counted(entry, request, ledger.charged_until, now) for entry in traffic]
-        charged = valuing.charged(request, ledger, traffic, book, past, now)
+        audited = self._audit is not None
+        charged = valuing.charged(request, ledger, traffic, book, past, now, audited=audited)
         ledger = charged.ledger
         sites = availability(request.sites, book, past, ledger, now, policy.guardrails.hold_seconds)
         guarded = await guarding(self._signals, request, ledger, traffic, past, policy.slot_seconds, now)
@@ -372,7 +373,7 @@ def _kept(interval: Interval, weighed: list[Weighed], after: RoutesRead, written
     """The ledger with what the next interval must know of this one's writes."""
     ledger, policy, now = interval.ledger, interval.request.policy, interval.now
     last_write, slo = _last_write(ledger, weighed, written, now), policy.guardrails.slo
-    shares = [pair_shares(entry.pair, after) for entry in interval.traffic]
+    shares = [] if slo is None else [pair_shares(entry.pair, after) for entry in interval.traffic]
     guards = guards_after(interval.guarding, slo, interval.traffic, shares, interval.past, policy.slot_seconds, now)
     before = shares_before(slo, ledger, weighed, written, last_write, now)
     return replace(ledger, last_write=last_write, before=before, guards=guards)

@@ -94,9 +94,16 @@ class Charged:
 
 
 def charged(
-    request: PolicyRequest, ledger: Ledger, traffic: Sequence[Traffic], book: SignalBook, past: int, now: datetime
+    request: PolicyRequest,
+    ledger: Ledger,
+    traffic: Sequence[Traffic],
+    book: SignalBook,
+    past: int,
+    now: datetime,
+    *,
+    audited: bool,
 ) -> Charged:
-    """Charge everything up to ``now``; ``past`` slots come before slot 0.
+    """Charge everything up to ``now``; ``past`` slots come before slot 0. Rows of the audit only where it is kept.
 
     By the shares that gateways have measured, else by the weights in force; and the same traffic by its nearest site,
     and by the weights found at adoption.
@@ -126,7 +133,7 @@ def charged(
     begun = max(ledger.charged_until, slots.start)
     return Charged(
         ledger=charge(ledger, now, slots, charges, request.policy.water),
-        audit=audit_batch(request.policy, request.sites, found, book, sides, begun, now),
+        audit=audit_batch(request.policy, request.sites, found, book, sides, begun, now) if audited else None,
     )
 
 

@@ -58,8 +58,8 @@ def rule_id(binding: RuleBinding) -> str:
 
 def rule_shares(binding: RuleBinding, route: Route) -> SiteShares | None:
     """Shares in force of a rule by site; None where no back-end of a site has weight."""
-    weights = route.rule(binding.rule).weights
-    by_site = {site: sum(weights[key] for key in keys) for site, keys in binding.backends.items()}
+    weight = route.rule(binding.rule).weights.__getitem__
+    by_site = {site: sum(map(weight, keys)) for site, keys in binding.backends.items()}
     return shares_of(by_site) if sum(by_site.values()) else None
 
 

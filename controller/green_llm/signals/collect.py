@@ -33,7 +33,6 @@ from green_llm.signals.freshness import (
     carried,
     carried_since,
     check_plausible,
-    delivered,
     is_fresh,
     is_settled,
 )
@@ -41,7 +40,7 @@ from green_llm.signals.live import RECENT, LiveHub
 from green_llm.signals.providers.csv import ReadText
 from green_llm.signals.recordings import Recorded
 from green_llm.signals.registry import provider_of
-from green_llm.signals.resample import to_slots
+from green_llm.signals.resample import Resampler
 
 FETCH_TIMEOUT_SECONDS = 10.0
 MEASURED_OVER = timedelta(hours=1)
@@ -68,6 +67,7 @@ class Collector:
         """``hub`` asks live services; ``recordings`` stand for them in a replay; without either they cannot be used."""
         self._read_text, self._hub, self._recordings = read_text, hub, recordings
         self._providers: dict[str, tuple[Source, SignalProvider]] = {}
+        self._resampler = Resampler()
 
     async def collect(
         self, policy: Policy, sites: Collection[Site], sources: Mapping[str, Source], slots: Slots, now: datetime
@@ -107,7 +107,7 @@ class Collector:
                 continue
             for slot, value in enumerate(found):
                 if filled[slot] is None and value is not None:
-                    filled[slot] = replace(value, rank=index, basis=basis_of(current.policy, kind, reference))
+                    filled[slot] = value
         missing = [slot for slot, value in enumerate(filled) if value is None]
         if missing:
             start = current.slots.slot_start(missing[0])
@@ -140,7 +140,10 @@ class Collector:
             usable = carried(fresh, reference, source, current.now, slot_end)
         usable = [point for point in usable if point.end > current.slots.start]
         check_plausible(usable, kind, current.policy, source, series.unit)
-        return to_slots(usable, source.name, current.slots, delivered(kind, reference))
+        asker = (current.policy.name, site.name, kind, index)
+        return self._resampler.to_slots(
+            asker, usable, current.slots, reference, basis_of(current.policy, kind, reference)
+        )
 
     async def _fetch(
         self,
@@ -297,7 +300,8 @@ async def _no_history(_query: SignalQuery) -> tuple[Point, ...]:
 async def _ask(provider: SignalProvider, query: SignalQuery, source: Source) -> Series:
     """One fetch, bounded in time; whatever goes wrong is a SignalError that names the source."""
     try:
-        return await asyncio.wait_for(provider.fetch(query), FETCH_TIMEOUT_SECONDS)
+        async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
+            return await provider.fetch(query)
     except TimeoutError:
         raise SignalError(f"SignalSource {source.name}: no answer within {FETCH_TIMEOUT_SECONDS:g} s") from None
     except GreenLLMError as error:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from green_llm.domain.series import Point, Quality, SlotValue
+from green_llm.domain.series import Point, Quality, SignalKind, SignalRef, SlotValue
 from green_llm.domain.time import Slots
+from green_llm.signals.freshness import delivered
 
 COVERED = 1e-6
 """A slot counts as covered when no more than this share of it is missing (rounded times)."""
@@ -44,3 +46,31 @@ def _slot(
     others = [point.other_value * seconds for point, seconds in inside if point.other_value is not None]
     other = sum(others) / covered if len(others) == len(inside) else None
     return SlotValue(transform(mean), source, quality, min(issues, default=None), other)
+
+
+class Resampler:
+    """Slots of chains' entries, made anew only where the points, the slots or the entry have changed.
+
+    Between two plans most sources say the same of the same slots.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, tuple[object, list[SlotValue | None]]] = {}
+
+    def to_slots(
+        self,
+        asker: tuple[str, str, SignalKind, int],
+        points: Sequence[Point],
+        slots: Slots,
+        reference: SignalRef,
+        basis: str | None,
+    ) -> list[SlotValue | None]:
+        """Delivered values of one entry; ``asker`` is the policy, the site, the kind and the entry's place."""
+        *_, kind, rank = asker
+        given = (slots, reference, basis, list(points))
+        known = self._known.get(asker)
+        if known is None or known[0] != given:
+            values = to_slots(points, reference.source, slots, delivered(kind, reference))
+            ranked = [None if value is None else replace(value, rank=rank, basis=basis) for value in values]
+            known = self._known[asker] = (given, ranked)
+        return known[1]

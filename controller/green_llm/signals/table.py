@@ -13,6 +13,9 @@ from green_llm.domain.series import Point, Quality, SignalQuery
 from green_llm.domain.units import convert
 from green_llm.errors import SignalError
 
+LAST_QUESTIONS = 16
+"""Between two plans most windows hold the same rows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -31,6 +34,10 @@ class Table:
     """Longest interval, s: how far before a window a row can begin that reaches into it."""
     points: dict[tuple[int, str, tuple[tuple[str, float], ...]], Point] = field(default_factory=dict, repr=False)
     """What was made of the rows so far."""
+    chosen: dict[tuple[bytes, str, tuple[tuple[str, float], ...]], tuple[Point, ...]] = field(
+        default_factory=dict, repr=False
+    )
+    """What was chosen from rows that were visible, of the last questions."""
 
     def visible(self, query: SignalQuery, where: str) -> tuple[Point, ...]:
         """Rows that touch the query's interval and were known at its ``now``, without overlap.
@@ -44,11 +51,20 @@ class Table:
         first, last = np.searchsorted(self.start, [start - self.longest, end])
         rows = np.arange(first, last)
         rows = rows[(self.end[rows] > start) & (self.visible_from[rows] <= now)]
+        key = (rows.tobytes(), query.unit, tuple(query.exchange_rates.items()))
+        if key not in self.chosen:
+            if len(self.chosen) >= LAST_QUESTIONS:
+                self.chosen.clear()
+            self.chosen[key] = tuple(self._point(row, query, where) for row in self._best(rows))
+        return self.chosen[key]
+
+    def _best(self, rows: NDArray[np.intp]) -> list[int]:
+        """Of rows that overlap, the one to believe; ascending."""
         issued = np.nan_to_num(self.issued[rows], nan=np.inf)
         best = rows[np.lexsort((self.visible_from[rows], issued, self.actual[rows]))][::-1]
         first = best[np.unique(self.start[best], return_index=True)[1]]
         if (self.end[first][:-1] <= self.start[first][1:]).all():
-            return tuple(self._point(row, query, where) for row in first.tolist())
+            return [int(row) for row in first]
         taken: list[int] = []
         begun: set[float] = set()
         for row in best.tolist():
@@ -57,7 +73,7 @@ class Table:
             if all(self.end[row] <= self.start[other] or self.start[row] >= self.end[other] for other in taken):
                 taken.append(row)
                 begun.add(float(self.start[row]))
-        return tuple(self._point(row, query, where) for row in sorted(taken))
+        return sorted(taken)
 
     def _point(self, row: int, query: SignalQuery, where: str) -> Point:
         key = (row, query.unit, tuple(query.exchange_rates.items()))
