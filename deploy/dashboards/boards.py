@@ -134,7 +134,8 @@ def site() -> dashboard.Dashboard:
     )
     found = add_row(found, "Signals", *_signals())
     found = add_row(found, "Power and renewables", *_power())
-    return add_row(found, "Water, carbon, money, traffic", *_use())
+    found = add_row(found, "Water, carbon, money, traffic", *_use())
+    return add_row(found, "SLO guard", *_slo())
 
 
 def _signals() -> tuple[Panel, ...]:
@@ -189,6 +190,16 @@ def _use() -> tuple[Panel, ...]:
         over_time("Mean delay", "Of a query served here.", "s",
                   Query(f"sum by (site) ({at_site('in_force_delay_seconds')} * {queries}) / sum by (site) ({queries})",
                         "{{site}}")),
+    )  # fmt: skip
+
+
+def _slo() -> tuple[Panel, ...]:
+    return (
+        over_time("Capped by the SLO guard", "1 while a site may not carry what the plan would send it, for it has broken "
+                  "its limits of delay or errors. Empty without guardrails.slo.", "none",
+                  Query(f"max by (site, profile) ({at_site('slo_site_capped')})", "{{site}} {{profile}}")).span(12),
+        rows("What measurements say", "The guard's verdict on each site and profile: Kept, Broken, Settling, Idle, Unknown.",
+             Query(f"{at_site('slo_verdict')} == 1", "{{site}}"), ("policy", "site", "profile", "verdict")).span(12),
     )  # fmt: skip
 
 

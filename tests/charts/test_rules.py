@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 TESTS = Path(__file__).parent / "alerts.yaml"
 DEMANDED = {
     "GreenLLMPlanStale", "GreenLLMSignalsStale", "GreenLLMWaterBudgetBurn", "GreenLLMDegraded", "GreenLLMContended",
-    "GreenLLMWriteFailures", "GreenLLMSolverTimeLimit",
+    "GreenLLMWriteFailures", "GreenLLMSolverTimeLimit", "GreenLLMSiteCapped",
 }  # fmt: skip
 
 

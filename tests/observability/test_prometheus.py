@@ -40,7 +40,7 @@ NAMESPACE = {
 }  # fmt: skip
 TARGETS = {(target.board, target.panel, target.ref): target for target in targets()}
 UNSEEN = {("operator", "Errors of forecasts", "A")}
-"""Takes two days of forecasts and what was measured; tests/signals/test_live.py has it."""
+"""Takes two days of forecasts and what was measured; test_forecast_errors.py beside this has it."""
 BURNS = {"policy:greenllm_water_budget_burn:ratio" + window for window in ("30m", "2h", "6h", "1d")}
 
 
@@ -99,7 +99,14 @@ def live_fleet(root: Path, service: str, prometheus: str) -> None:
     asking["spec"]["areas"][0]["demand"] = [
         {"class": "chat", "source": {"name": "gateway", "params": {"route": "iowa", "rule": "0"}}}
     ]
+    # What it measures is not there yet: the guard says so of both sites.
+    guarded = {"profiles": [{"profile": "large", "source": "servers", "params": {"model": "nobody"}}]}
+    servers = gateway | {"prometheus": {"template": "Vllm"}, "pollPeriodSeconds": 15}
+    for body in documents:
+        if body["kind"] == "GreenPolicy":
+            body["spec"]["guardrails"] = body["spec"].get("guardrails", {}) | {"slo": guarded}
     documents += [
+        ours("SignalSource", "servers", servers),
         ours("SignalSource", "carbon", spec | {"secretRef": {"name": "good"}}),
         ours("SignalSource", "refused", spec | {"secretRef": {"name": "bad"}}),
         ours("SignalSource", "gateway", gateway),

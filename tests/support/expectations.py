@@ -372,6 +372,12 @@ EXPECTED: dict[Key, Callable[[Moment], Series]] = {
     ("site", "Cost ($currency per hour)", "A"): by_site(cost),
     ("site", "Queries per hour", "A"): by_site(lambda a: a["queries"]),
     ("site", "Mean delay", "A"): site_delays,
+    ("site", "Capped by the SLO guard", "A"): lambda m: {
+        labels(site=row["site"], profile=row["profile"]): float("capTokensPerSecond" in row) for row in m.plan["slo"]
+    },
+    ("site", "What measurements say", "A"): lambda m: {
+        labels(policy=POLICY, **{key: row[key] for key in ("site", "profile", "verdict")}): 1.0 for row in m.plan["slo"]
+    },
     ("operator", "Age of the loop's last turn", "A"): turned,
     ("operator", "Age of the oldest plan", "A"): lambda m: {NOTHING: m.at - stamp(m.plan["at"])},
     ("operator", "Time for which plans are good", "A"): lambda m: {NOTHING: stamp(m.plan["valid_until"]) - m.at},
