@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from green_llm.domain.guardrails import limit, relieve
 from green_llm.domain.request import Guardrails, Slo
 from green_llm.domain.series import Measure, Point, Quality
-from green_llm.domain.slo import OVER, SiteGuard, SloLimits, judge, observed, step
+from green_llm.domain.slo import OVER, SiteGuard, SloLimits, Verdict, judge, observed, step
 from green_llm.domain.weights import to_weights
 
 NOW = datetime(2026, 10, 20, 12, tzinfo=UTC)
@@ -159,6 +159,22 @@ def test_what_is_seen_late_does_not_count_against_the_load_it_was_taken_back_to(
     found = [minute["slow"] for minute in loads]
     falls = [(before, after) for before, after in pairwise(found) if after < before]
     assert all(before > 0.99 * threshold for before, _ in falls), falls
+
+
+def test_a_site_that_is_out_does_not_wait_until_a_higher_load_is_forgotten() -> None:
+    high = SiteGuard(load=600.0, since=NOW - timedelta(hours=1), good=300.0)
+    taken_back = observed(high, 300.0, NOW, WINDOW_S)
+    now = NOW + timedelta(seconds=0.75 * WINDOW_S)
+    judged = {}
+    for ratio in (0.3, 0.8):
+        points = [
+            Point(now - timedelta(seconds=s + 5), now - timedelta(seconds=s), ratio, Quality.MEASURED)
+            for s in range(90, -1, -5)
+        ]
+        judged[ratio] = judge({Measure.ERROR_RATIO: points}, LIMITS, taken_back, WINDOW_S, now)
+    assert judged[0.3].verdict is Verdict.SETTLING
+    assert judged[0.8].verdict is Verdict.BROKEN
+    assert step(taken_back, judged[0.8], BACKOFF_S, now).cap == pytest.approx(60.0)
 
 
 def test_relief_is_one_exact_step() -> None:

@@ -79,8 +79,8 @@ def _short(amounts: dict[str, float]) -> dict[str, float]:
 
 
 def _guard(entry: dict[str, Any]) -> SiteGuard:
-    for name in ("since", "until", "broke_at"):
-        entry[name] = None if entry[name] is None else _moment(entry[name])
+    for name in ("since", "felt_until", "until", "broke_at"):
+        entry[name] = None if entry.get(name) is None else _moment(entry[name])
     return SiteGuard(**entry)
 
 

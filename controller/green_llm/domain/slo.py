@@ -68,7 +68,9 @@ class SiteGuard:
 
     load: float
     since: datetime
-    """Since when the load is about that, and what was before can no longer be felt."""
+    """Since when the load is about that."""
+    felt_until: datetime | None = None
+    """Until when a higher load before is still at work: in queries under way, queues, the queries' own windows."""
     good: float | None = None
     """Load that was last seen to keep the limits; while capped, the highest such. No load keeps them always."""
     bad: float | None = None
@@ -99,11 +101,10 @@ def observed(guard: SiteGuard | None, load: float, now: datetime, window_seconds
         return SiteGuard(load=load, since=now - timedelta(seconds=window_seconds))
     if abs(load - guard.load) <= SAME * max(load, guard.load):
         return guard
-    # What a higher load has left behind (queries under way, queues, the queries' own windows) must not count against
-    # a lower one. What a lower load has left behind only makes a higher one look better than it is: judged again later.
-    late = timedelta(seconds=window_seconds / 2 if load < guard.load else 0.0)
+    # A lower load before only makes a higher one look better than it is; a higher one must not count against a lower.
+    felt = now + timedelta(seconds=window_seconds / 2) if load < guard.load else guard.felt_until
     good = 0.0 if guard.load <= 0.0 and guard.good is None else guard.good
-    return replace(guard, load=load, since=max(guard.since, now + late), good=good)
+    return replace(guard, load=load, since=now, felt_until=felt, good=good)
 
 
 def judge(
@@ -125,23 +126,24 @@ def judge(
     if guard.load <= 0.0:
         return Judgement(verdict=Verdict.IDLE)
     half = timedelta(seconds=window_seconds / 2)
-    values, newest_values, unknown = dict[Measure, float](), dict[Measure, float](), list[str]()
+    begun = max(guard.since, guard.felt_until or guard.since)
+    values, newest, unknown = dict[Measure, float](), dict[Measure, float](), list[str]()
     for measure, points in sorted(measured.items()):
         if isinstance(points, str):
             unknown.append(points)
-            continue
-        # What ends before may still speak of another load; the newest value is as old as its last poll.
-        settled = [point for point in points if guard.since + half <= point.end <= now]
-        newest = max((point.end for point in settled if point.end >= now - half), default=None)
-        recent = [point.value for point in settled if newest is not None and point.end > newest - half]
-        if recent:
-            values[measure], newest_values[measure] = sum(recent) / len(recent), recent[-1]
+        # What ends before that may still speak of another load; the newest value is as old as its last poll.
+        elif recent := _recent(points, begun + half, now, half):
+            values[measure], newest[measure] = sum(recent) / len(recent), recent[-1]
         else:
             unknown.append(f"{measure.value} has no value in the last {window_seconds / 2:g} s")
+    errors = measured.get(Measure.ERROR_RATIO, ())
+    out = [] if isinstance(errors, str) else _recent(errors, guard.since + half, now, half)
+    if out and out[-1] >= OUTAGE_RATIO:  # a site that is out must not wait until a higher load is forgotten
+        values[Measure.ERROR_RATIO] = out[-1]
     broken = list(_broken_limits(values, limits))
     if broken:
         verdict, message = Verdict.BROKEN, ", ".join(broken)
-    elif now < guard.since + 2 * half or any(_broken_limits(newest_values, limits)):
+    elif now < begun + 2 * half or any(_broken_limits(newest, limits)):
         verdict, message = Verdict.SETTLING, ""
     elif unknown or not values:
         verdict, message = Verdict.UNKNOWN, "; ".join(unknown) or "nothing is measured"
@@ -153,6 +155,13 @@ def judge(
         error_ratio=values.get(Measure.ERROR_RATIO),
         message=message,
     )
+
+
+def _recent(points: Sequence[Point], settled: datetime, now: datetime, half: timedelta) -> list[float]:
+    """Values of the half window up to the newest, of those that end once all has settled; none where that one is old."""
+    known = [point for point in points if settled <= point.end <= now]
+    newest = max((point.end for point in known if point.end >= now - half), default=None)
+    return [point.value for point in known if newest is not None and point.end > newest - half]
 
 
 def _broken_limits(values: Mapping[Measure, float], limits: SloLimits) -> Iterator[str]:
