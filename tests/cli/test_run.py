@@ -147,7 +147,10 @@ def test_validate(cli: Cli, three: Path) -> None:
     assert (ran.status, ran.out.strip()) == (0, "12 resources and 2 routes are valid")
     sites = three / "sites.yaml"
     sites.write_text(
-        sites.read_text().replace('pue: "1.12"', 'pue: "0.9"').replace("{source: flat-tariff,", "{source: flat,", 1)
+        sites.read_text()
+        .replace('pue: "1.12"', 'pue: "0.9"')
+        .replace("{source: flat-tariff,", "{source: flat,", 1)
+        .replace("params: {site: iowa}, basis: DayAhead", "params: {site: iowa}", 1)
     )
     routes = three / "routes.yaml"
     routes.write_text(routes.read_text().replace("- name: summary", "- name: summaries", 1))
@@ -157,6 +160,9 @@ def test_validate(cli: Cli, three: Path) -> None:
     assert ran.status == 2
     line = next(n for n, text in enumerate(sites.read_text().splitlines(), 1) if 'pue: "0.9"' in text)
     assert f"sites.yaml:{line}: InferenceSite oregon: spec.pue: must be at least 1, not 0.9" in ran.out
+    line = next(n for n, text in enumerate(sites.read_text().splitlines(), 1) if "params: {site: iowa}}" in text)
+    said = f"sites.yaml:{line}: InferenceSite iowa: spec.signals.electricityPrice[0].basis: it names no basis, and SignalSource"
+    assert said in ran.out
     assert 'has no rule called "summary" (named rules: chat, summaries)' in ran.out
     assert "iowa.csv: line 2: must have 6 columns" in ran.out
     assert cli("validate", three, "--json").json["valid"] is False

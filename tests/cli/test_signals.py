@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -165,3 +167,44 @@ def test_a_changed_shape_and_a_quota_are_said(
     )
     rows = {row["source"]: row for row in cli("signals", "check", fleet, "--json").json["sources"]}
     assert rows["carbon"]["quota"] == "41"
+
+
+def test_rates_are_shown_with_their_age_and_what_guards_an_slo_is_asked(cli: Cli, fleet: Path) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        """A Prometheus that has measured errors up to now, and no delay."""
+        values = [[time.time(), "0.01"]] if "errors" in request.query["query"] else []
+        result = [{"metric": {}, "values": values}] if values else []
+        return web.json_response({"status": "success", "data": {"resultType": "matrix", "result": result}})
+
+    with in_thread(answer) as servers:
+        os.environ["GREEN_LLM_SIGNAL_HOSTS"] += f",{servers.host}"
+        spec = {
+            "provider": "Prometheus", "baseUrl": f"http://{servers.host}", "params": [{"name": "site"}],
+            "prometheus": {"queries": [
+                {"measure": "p95Delay", "query": 'delays{site="$site"}'}, {"measure": "errorRatio", "query": 'errors{site="$site"}'},
+            ]},
+        }  # fmt: skip
+        documents = [*yaml.safe_load_all((fleet / "fleet.yaml").read_text()), ours("SignalSource", "servers", spec)]
+        day = (datetime.now(UTC) - timedelta(days=9)).date()
+        for body in documents:
+            if body["kind"] == "GreenPolicy":
+                body["spec"]["exchangeRates"] = [{"from": "EUR", "rate": "1.08", "asOfDate": str(day)}]
+                body["spec"].setdefault("guardrails", {})["slo"] = {
+                    "profiles": [{"profile": "large", "source": "servers"}]
+                }
+        (fleet / "fleet.yaml").write_text("---\n".join(yaml.safe_dump(body) for body in documents))
+        ran = cli("signals", "check", fleet, "--json")
+        assert ran.status == 1, ran.err
+        found = ran.json
+        assert "1 EUR is 1.08 USD as of" in cli("signals", "check", fleet).out
+    (rate,) = found["exchange_rates"]
+    assert (rate["from"], rate["to"], rate["rate"], rate["as_of_date"]) == ("EUR", "USD", 1.08, str(day))
+    assert rate["age_days"] in (9, 10)
+    rows = {(row["kind"], row["site"]): row for row in found["sources"] if row["source"] == "servers"}
+    assert len(rows) == 4, "two measures of two sites"
+    for site in ("near", "cheap"):
+        row = next(row for (kind, where), row in rows.items() if kind == "errorRatio" and where.endswith(site))
+        assert row["value"] == pytest.approx(0.01)
+        row = next(row for (kind, where), row in rows.items() if kind == "p95Delay" and where.endswith(site))
+        assert row["value"] is None
+        assert "p95Delay" in row["error"]

@@ -10,6 +10,7 @@ import pytest
 from green_llm.domain.plan import Objective, Order
 from green_llm.domain.request import (
     Backend,
+    CsvSettings,
     DemandArea,
     DemandEntry,
     DemandLimits,
@@ -18,7 +19,9 @@ from green_llm.domain.request import (
     ManagedTemplate,
     Mode,
     ObjectKey,
+    PersistenceSettings,
     Problem,
+    ProviderSettings,
     Resources,
     RouteTarget,
     Source,
@@ -89,6 +92,42 @@ def test_a_site_is_left_out_and_told_why(changes: dict[str, Any], reason: str) -
     found, reasons = verdict(resources)
     assert reason in reasons
     assert "cheap" not in {site.name for site in found.requests["default"].sites}
+
+
+@pytest.mark.parametrize(
+    ("chain", "faults"),
+    [
+        ((SignalRef("meter"), SignalRef("price-near")), {0: "PriceBasisMissing"}),
+        ((SignalRef("meter"),), {0: "PriceBasisMissing"}),
+        ((SignalRef("meter", basis="DayAhead"), SignalRef("price-near")), {1: "PriceBasisMixed"}),
+        ((SignalRef("meter", basis="DayAhead"), SignalRef("price-near", basis="DayAhead")), {}),
+        ((SignalRef("meter", basis="DayAhead", adder_per_mwh=30.0), SignalRef("price-near")), {}),
+        ((SignalRef("agile"), SignalRef("price-near")), {}),
+        ((SignalRef("entsoe"), SignalRef("yesterday"), SignalRef("price-near")), {2: "PriceBasisMixed"}),
+        ((SignalRef("grid-status"), SignalRef("price-near")), {0: "PriceBasisMissing"}),
+    ],
+)
+def test_prices_of_no_basis_or_of_several_are_left_out_and_said(
+    chain: tuple[SignalRef, ...], faults: dict[int, str]
+) -> None:
+    more: dict[str, ProviderSettings] = {
+        "meter": CsvSettings("meter.csv"),
+        "yesterday": PersistenceSettings(),
+        **{
+            name: LiveSettings(service, "https://example.org", 900.0)
+            for name, service in (("agile", "OctopusAgile"), ("entsoe", "Entsoe"), ("grid-status", "GridStatusIo"))
+        },
+    }
+    fleet = a_fleet()
+    priced = {**a_site("near").signals, SignalKind.ELECTRICITY_PRICE: chain}
+    sources = {**fleet.sources, **{name: Source(name=name, settings=settings) for name, settings in more.items()}}
+    found = admit(
+        replace(fleet, sites={**fleet.sites, "near": a_site("near", signals=priced)}, sources=sources), ROUTES
+    )
+    assert {problem.field: problem.reason for problem in found.problems} == {
+        f"spec.signals.electricityPrice[{index}].basis": reason for index, reason in faults.items()
+    }
+    assert "near" in {site.name for site in found.requests["default"].sites}, "the rest of its chain is used"
 
 
 def test_carbon_cost_needs_a_price_everywhere() -> None:

@@ -64,10 +64,8 @@ async def test_what_follows_counts_more() -> None:
     assert (await book(rows(0) + forecast, at(20))).values["near", CARBON][0].value == pytest.approx(500.0)
 
 
-@pytest.mark.parametrize(
-    ("basis", "source"), [("DayAhead", "else"), ("Retail", "else"), ("RealTime", "meter"), (None, "meter")]
-)
-async def test_an_agreed_price_stands_for_its_own_hours(basis: str | None, source: str) -> None:
+@pytest.mark.parametrize(("basis", "source"), [("DayAhead", "else"), ("Retail", "else"), ("RealTime", "meter")])
+async def test_an_agreed_price_stands_for_its_own_hours(basis: str, source: str) -> None:
     found = (await book(rows(0, "USD/MWh"), at(20), PRICE, basis)).values["near", PRICE]
     assert (found[0].source, found[0].basis) == (source, basis)
 
@@ -77,17 +75,22 @@ async def test_an_old_value_that_nobody_would_believe_hurts_no_slot() -> None:
     assert (await book(text, at(20))).values["near", CARBON][0].source == "meter"
 
 
-async def test_a_price_without_a_basis_beside_one_that_has_it_is_refused() -> None:
+async def test_an_entry_whose_basis_nobody_knows_or_that_differs_is_left_out() -> None:
     text = rows(10, "USD/MWh")
     site, now = a_site("near"), at(5)
     source = Source(name="meter", settings=CsvSettings("meter.csv"))
     sources = {"meter": source, "else": static("else", 999.0, "USD/MWh")}
-    for bases, found_in in ((("RealTime", None), [None, None]), ((None, None), ["else", "else"])):
+    for bases, used, fault in (
+        (("RealTime", "RealTime"), "else", None),
+        ((None, None), "else", ("meter", "names no basis")),
+        (("RealTime", None), None, ("else", "its basis Retail differs from RealTime")),
+    ):
         chain = tuple(SignalRef(name, basis=basis) for name, basis in zip(("meter", "else"), bases, strict=True))
         found = await Collector(lambda name: (name, text)).collect(
             a_policy(), [replace(site, signals={PRICE: chain})], sources, slots_from(now, 3600, 3), now
         )
         values = found.values["near", PRICE][1:]
-        assert [value and value.source for value in values] == found_in
-        refused = [problem for problem in found.problems if "names no basis" in problem.message]
-        assert [problem.source for problem in refused] == (["else"] if "RealTime" in bases else [])
+        assert [value and value.source for value in values] == [used, used]
+        refused = [(problem.source, problem.message) for problem in found.problems if problem.source is not None]
+        assert [name for name, _ in refused] == ([] if fault is None else [fault[0]])
+        assert fault is None or fault[1] in refused[0][1]

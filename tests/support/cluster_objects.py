@@ -29,7 +29,7 @@ def site(name: str, **changes: Any) -> dict[str, Any]:
             "profile": "large", "throughputTokensPerSecond": 1000000000, "millijoulesPerInputToken": 3600,
             "millijoulesPerOutputToken": 3600, "resourceSecondsPerThousandTokens": [{"name": "gpu", "amount": "1"}],
         }],
-        "signals": {"electricityPrice": [{"source": f"price-{name}"}], "carbonIntensity": [{"source": "carbon"}]},
+        "signals": {"electricityPrice": [{"source": f"price-{name}", "basis": "DayAhead"}], "carbonIntensity": [{"source": "carbon"}]},
     }  # fmt: skip
     return ours("InferenceSite", name, spec | changes)
 

@@ -28,7 +28,7 @@ from green_llm.services.ports import LedgerStore
 from green_llm.services.restating import KnownKey, covering, known_of
 from green_llm.settings import Settings
 from green_llm.signals.calibrate import Calibrated, calibrate
-from green_llm.signals.check import SourceCheck, check_measures, check_sources
+from green_llm.signals.check import SourceCheck, check_guards, check_measures, check_sources
 from green_llm.signals.collect import Collector
 from green_llm.signals.http import HttpClient
 from green_llm.signals.importing import Imported, import_history, live_questions
@@ -147,10 +147,9 @@ class EmbeddedRun:
         routes = await self.store.read(wanted_routes(resources))
         return Reading(loaded, admit(resources, routes))
 
-    async def check_sources(self, now: datetime) -> list[SourceCheck]:
-        """Ask every source of every policy's sites once."""
+    async def check_sources(self, reading: Reading, now: datetime) -> list[SourceCheck]:
+        """Ask every source of every policy once: of its sites, its demands and its SLOs."""
         self._missing_keys = {}
-        reading = await self.read()
         missing, found = self._missing_keys, list[SourceCheck]()
         try:
             for request in reading.requests.values():
@@ -158,6 +157,7 @@ class EmbeddedRun:
                     request.policy, request.sites, request.sources, self._collector, self.hub, missing, now
                 )
                 found += await check_measures(request, self._collector, self.hub, missing, now)
+                found += await check_guards(request, self._collector, self.hub, missing, now)
             return found
         finally:
             await self.hub.close()

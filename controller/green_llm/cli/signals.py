@@ -15,7 +15,7 @@ from green_llm.cli.session import moment, stop_on_signals
 from green_llm.errors import InvalidInputError, StoreError
 
 if TYPE_CHECKING:
-    from green_llm.bootstrap.embedded import EmbeddedRun
+    from green_llm.bootstrap.embedded import EmbeddedRun, Reading
     from green_llm.signals.check import SourceCheck
     from green_llm.signals.recordings import Question
 
@@ -45,14 +45,36 @@ def check(
     except StoreError as error:
         raise InvalidInputError(str(error)) from error
     now = datetime.now(UTC)
-    found = asyncio.run(embedded.check_sources(now))
+    reading = asyncio.run(embedded.read())
+    found = asyncio.run(embedded.check_sources(reading, now))
     if not found:
         raise InvalidInputError("no site of a policy has signals; `green-llm validate` says what is wrong")
     if as_json:
-        print_json({"sources": [_document(entry, now) for entry in found]})
+        print_json({"sources": [_document(entry, now) for entry in found], "exchange_rates": _rates(reading, now)})
     else:
         _print(found, now)
+        for rate in _rates(reading, now):
+            typer.echo(
+                f"GreenPolicy {rate['policy']}: 1 {rate['from']} is {rate['rate']:g} {rate['to']} as of {rate['as_of_date']}, "
+                f"{rate['age_days']} days ago"
+            )
     return Exit.OPTIMAL if all(entry.value is not None for entry in found) else Exit.FAILED
+
+
+def _rates(reading: Reading, now: datetime) -> list[dict[str, Any]]:
+    """Every rate that prices are converted with, and how old it is: nobody but the user renews it."""
+    return [
+        {
+            "policy": request.policy.name,
+            "from": entry.source_currency,
+            "to": request.policy.currency,
+            "rate": entry.rate,
+            "as_of_date": entry.as_of.isoformat(),
+            "age_days": (now.date() - entry.as_of).days,
+        }
+        for request in reading.requests.values()
+        for entry in request.policy.exchange_rates
+    ]
 
 
 def _document(entry: SourceCheck, now: datetime) -> dict[str, Any]:

@@ -15,6 +15,7 @@ ZONE = "[A-Z0-9-]{2,20}"
 PRICE: frozenset[Quantity] = frozenset({SignalKind.ELECTRICITY_PRICE})
 CARBON: frozenset[Quantity] = frozenset({SignalKind.CARBON_INTENSITY})
 MIX: frozenset[Quantity] = frozenset({SignalKind.CARBON_INTENSITY, SignalKind.EWIF})
+DAY_AHEAD = "DayAhead"
 HYDRO = {"hydro": "Included|Excluded"}
 """Whether the water that evaporates from reservoirs counts."""
 AVERAGE_LIFECYCLE = CarbonAccounting("Average", "Lifecycle", "Consumption")
@@ -41,6 +42,8 @@ class Service:
     optional: Mapping[str, str] = field(default_factory=dict)
     accountings: tuple[CarbonAccounting, ...] = ()
     """What its carbon intensities can count; the first unless the source declares another."""
+    price_basis: str | None = None
+    """What all its prices are; None where that depends on what is asked for."""
     needs: str | None = None
     """What its Secret holds; None where it takes none."""
     works_without: bool = False
@@ -54,7 +57,8 @@ def _table(*services: Service) -> Mapping[str, Service]:
 SERVICES = _table(
     Service(
         name="ElectricityMaps", base_url="https://api.electricitymaps.com/v4", kinds=CARBON | PRICE, poll_seconds=900,
-        params={"zone": ZONE}, accountings=(AVERAGE_LIFECYCLE, AVERAGE_DIRECT), needs="the auth-token",
+        params={"zone": ZONE}, accountings=(AVERAGE_LIFECYCLE, AVERAGE_DIRECT), price_basis=DAY_AHEAD,
+        needs="the auth-token",
     ),
     Service(
         name="UKCarbonIntensity", base_url="https://api.carbonintensity.org.uk", kinds=CARBON, poll_seconds=900,
@@ -70,11 +74,12 @@ SERVICES = _table(
     ),
     Service(
         name="EnergyCharts", base_url="https://api.energy-charts.info", kinds=PRICE | MIX, poll_seconds=1800,
-        params={"zone": "[A-Za-z0-9-]{2,12}"}, optional=HYDRO, accountings=OWN_MIX,
+        params={"zone": "[A-Za-z0-9-]{2,12}"}, optional=HYDRO, accountings=OWN_MIX, price_basis=DAY_AHEAD,
     ),
     Service(
         name="Entsoe", base_url="https://web-api.tp.entsoe.eu", kinds=PRICE | MIX, poll_seconds=1800,
-        params={"zone": "[0-9A-Z-]{16}"}, optional=HYDRO, accountings=OWN_MIX, needs="the security token",
+        params={"zone": "[0-9A-Z-]{16}"}, optional=HYDRO, accountings=OWN_MIX, price_basis=DAY_AHEAD,
+        needs="the security token",
     ),
     Service(
         name="Eia", base_url="https://api.eia.gov/v2", kinds=MIX, poll_seconds=3600,
@@ -86,7 +91,7 @@ SERVICES = _table(
     ),
     Service(
         name="CaisoOasis", base_url="https://oasis.caiso.com/oasisapi", kinds=PRICE, poll_seconds=3600,
-        params={"node": "[A-Za-z0-9_.-]{2,60}"},
+        params={"node": "[A-Za-z0-9_.-]{2,60}"}, price_basis=DAY_AHEAD,
     ),
     Service(
         name="GridStatusIo", base_url="https://api.gridstatus.io/v1", kinds=PRICE, poll_seconds=3600,
@@ -94,10 +99,10 @@ SERVICES = _table(
     ),
     Service(
         name="OctopusAgile", base_url="https://api.octopus.energy/v1", kinds=PRICE, poll_seconds=3600,
-        params={"product": "[A-Z0-9-]{4,40}", "region": "[A-HJ-NP]"},
+        params={"product": "[A-Z0-9-]{4,40}", "region": "[A-HJ-NP]"}, price_basis="Retail",
     ),
     Service(
-        name="Awattar", base_url="https://api.awattar.de/v1", kinds=PRICE, poll_seconds=3600,
+        name="Awattar", base_url="https://api.awattar.de/v1", kinds=PRICE, poll_seconds=3600, price_basis=DAY_AHEAD,
     ),
     Service(
         name="OpenMeteo", base_url="https://api.open-meteo.com/v1", poll_seconds=1800,

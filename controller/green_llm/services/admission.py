@@ -23,6 +23,7 @@ from green_llm.domain.routes import BackendKey, Route, RouteKey
 from green_llm.domain.series import RECENT_POLL_SECONDS, SignalKind
 from green_llm.domain.topology import Site, WaterBasis
 from green_llm.services.pairing import Ground, ManagedRoute, PairRequest, Pairs, RuleKey
+from green_llm.services.pricing import price_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,10 +137,18 @@ def _usable_sites(
     bases = sorted({site.water_basis.value for site in claimed})
     for site in claimed:
         found = list(_site_problems(policy, site, sources, bases))
-        problems += found
+        problems += [*found, *_price_problems(site, sources)]
         if not found:
             usable.append(site)
     return tuple(usable), problems
+
+
+def _price_problems(site: Site, sources: Mapping[str, Source]) -> Iterator[Problem]:
+    """Entries that are left out of the chain of prices; the site goes on with the others."""
+    kind = SignalKind.ELECTRICITY_PRICE
+    for fault in price_faults(site.signals.get(kind, ()), sources):
+        where = f"spec.signals.{kind.value}[{fault.index}].basis"
+        yield Problem(ObjectKey(Kind.SITE, "", site.name), where, fault.message, fault.reason)
 
 
 def _site_problems(

@@ -89,6 +89,44 @@ async def check_measures(
     return list(found.values())
 
 
+async def check_guards(
+    request: PolicyRequest,
+    collector: Collector,
+    hub: LiveHub,
+    missing: Mapping[str, Collection[str]],
+    now: datetime,
+) -> list[SourceCheck]:
+    """What the SLO guard looks at, of every site and profile that it guards: the last value."""
+    slo, found = request.policy.guardrails.slo, list[SourceCheck]()
+    for site in request.sites if slo is not None else ():
+        for profile, reference in sorted(slo.sources.items()) if slo is not None else ():
+            if profile not in site.performance or reference.source not in request.sources:
+                continue
+            for measure, points in (await collector.recent(site, reference, request.sources, now)).items():
+                last = None if isinstance(points, str) or not points else points[-1]
+                nothing = f"SignalSource {reference.source}: has no {measure.value} of the last minutes"
+                health = hub.health.get(reference.source)
+                found.append(
+                    SourceCheck(
+                        source=reference.source,
+                        service="Prometheus",
+                        kind=measure,
+                        params=reference.params,
+                        site=f"{profile} at {site.name}",
+                        unit=measure.unit(""),
+                        value=None
+                        if last is None
+                        else SlotValue(last.value, reference.source, last.quality, last.issued_at),
+                        covered_hours=0.0,
+                        fetch_seconds=None if health is None else health.fetch_seconds,
+                        quota=None if health is None else health.quota,
+                        missing_keys=tuple(sorted(missing.get(reference.source, ()))),
+                        error=points if isinstance(points, str) else None if points else nothing,
+                    )
+                )
+    return found
+
+
 def _measured(request: PolicyRequest) -> Iterator[tuple[SourceRef, str, tuple[Measure, ...], str]]:
     """Who asks for measurements: reference, the namespace of a demand, what of, and where it is used."""
     for pair in request.pairs:

@@ -28,6 +28,7 @@ from green_llm.domain.time import Slots, slots_from
 from green_llm.domain.topology import Site
 from green_llm.errors import GreenLLMError, SignalError
 from green_llm.services.ports import SignalProvider
+from green_llm.services.pricing import price_faults, with_bases
 from green_llm.signals.freshness import (
     basis_of,
     carried,
@@ -96,6 +97,8 @@ class Collector:
         """Fill the slots from the first source on; later ones are asked only for what is missing."""
         filled: list[SlotValue | None] = [None] * current.slots.count
         problems: list[SignalProblem] = []
+        if kind is SignalKind.ELECTRICITY_PRICE:
+            chain = with_bases(chain, current.sources)
         for index, reference in enumerate(chain):
             if all(value is not None for value in filled):
                 break
@@ -318,7 +321,7 @@ def _checked(current: _Round, kind: SignalKind, chain: tuple[SignalRef, ...], in
     if source is None:
         known = ", ".join(sorted(current.sources)) or "none"
         raise SignalError(f'there is no SignalSource "{reference.source}" (known: {known})')
-    for problem in _entry_faults(current.policy, source, kind, chain, index):
+    for problem in _entry_faults(current.policy, current.sources, kind, chain, index):
         raise SignalError(problem)
     return source
 
@@ -338,9 +341,9 @@ def parameter_faults(source: Source, params: Mapping[str, str]) -> Iterator[str]
 
 
 def _entry_faults(
-    policy: Policy, source: Source, kind: SignalKind, chain: tuple[SignalRef, ...], index: int
+    policy: Policy, sources: Mapping[str, Source], kind: SignalKind, chain: tuple[SignalRef, ...], index: int
 ) -> Iterator[str]:
-    reference = chain[index]
+    reference, source = chain[index], sources[chain[index].source]
     yield from parameter_faults(source, reference.params)
     if isinstance(source.settings, LiveSettings) and kind not in SERVICES[source.settings.service].kinds:
         known = ", ".join(sorted(SERVICES[source.settings.service].kinds))
@@ -353,17 +356,5 @@ def _entry_faults(
             f"SignalSource {source.name} counts carbon as {declared}, GreenPolicy {policy.name} as {wanted}; "
             "declare or change spec.carbonBasis, or use another source"
         )
-    if kind is SignalKind.ELECTRICITY_PRICE and not repeats:
-        priced = [entry for entry in chain if entry.basis is not None]
-        if priced and reference.basis is None:
-            yield (
-                "it names no basis, and another entry of the chain does; give basis, and multiplier and adderPerMWh where "
-                "it is another one, so that both are delivered prices"
-            )
-        plain = reference.multiplier == 1.0 and reference.adder_per_mwh == 0.0
-        others = {entry.basis for entry in priced if entry.multiplier == 1.0 and entry.adder_per_mwh == 0.0}
-        if plain and reference.basis is not None and len(others) > 1 and reference.basis != priced[0].basis:
-            yield (
-                f"its basis {reference.basis} differs from {priced[0].basis} before it; give multiplier and adderPerMWh "
-                "so that both are delivered prices"
-            )
+    if kind is SignalKind.ELECTRICITY_PRICE:
+        yield from (fault.message for fault in price_faults(chain, sources) if fault.index == index)

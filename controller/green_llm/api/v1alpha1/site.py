@@ -165,7 +165,11 @@ class PerformanceSpec(Model):
 class SignalEntry(SourceParams):
     """One entry of a chain."""
 
-    basis: Literal["DayAhead", "RealTime", "Retail"] | None = Field(None, description="Basis of a price.")
+    basis: Literal["DayAhead", "RealTime", "Retail"] | None = Field(
+        None,
+        description="Basis of a price. Default: what all prices of the source's provider are; where that depends (Csv, "
+        "GridStatusIo) it has to be given.",
+    )
     multiplier: DecimalText = Field("1", description="Factor that makes a price a delivered one.")
     adder_per_m_wh: DecimalText = Field(
         "0", alias="adderPerMWh", description="Policy currency per MWh added to make a price a delivered one."
