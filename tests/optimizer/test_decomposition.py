@@ -26,7 +26,7 @@ from green_llm.optimizer.kernel import refill
 from green_llm.optimizer.layout import layout
 from green_llm.optimizer.solver import Ending, Method, Solver
 from green_llm.optimizer.standard_form import compile_model
-from green_llm.optimizer.units import Triples, units
+from green_llm.optimizer.units import Triples, coarse, units
 from green_llm.optimizer.verify import check
 from support.instances import an_instance, changed, paper_size, random_instance, shaken
 
@@ -48,7 +48,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 
 def force_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small instances take the way of large ones: one programme per slot, one site to start with."""
-    for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("NEAREST", 1)):
+    for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("NEAREST", 1), ("FEW", 1)):
         monkeypatch.setattr(decomposition, name, value)
 
 
@@ -199,6 +199,18 @@ def test_merged_areas_cost_what_single_ones_do() -> None:
     assert merged.energy.sum() == pytest.approx(single.energy.sum())
     assert merged.use.sum(axis=1) == pytest.approx(single.use.sum(axis=1))
     assert_exact(instance, optimize(instance))
+
+
+def test_a_few_areas_stand_for_all() -> None:
+    instance = paper_size()
+    triples = Triples.of(instance)
+    merged, single = units(instance, triples, merged=True), units(instance, triples, merged=False)
+    few = coarse(single, merged, 2)
+    assert len(few.slots) == 2 * len(merged.slots)
+    assert few.energy.sum(axis=0) == pytest.approx(single.energy.sum(axis=0))
+    assert few.use.sum(axis=1) == pytest.approx(single.use.sum(axis=1))
+    assert few.delay.sum() == pytest.approx(single.delay.sum(), rel=0.1)
+    assert len(set(few.keys.tolist())) > len(few.keys) // (2 * instance.slots)
 
 
 def test_the_number_of_threads_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

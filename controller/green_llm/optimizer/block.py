@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
-from numpy.typing import NDArray
 
-from green_llm.domain.instance import BoolArray, FloatArray, Instance
+from green_llm.domain.instance import FloatArray, Instance
 from green_llm.optimizer.block_programme import (
     BALANCE,
     CAPACITY,
@@ -28,9 +27,9 @@ from green_llm.optimizer.block_programme import (
 )
 from green_llm.optimizer.layout import IndexArray
 from green_llm.optimizer.solver import FEASIBILITY_TOLERANCE, live_highs
+from green_llm.optimizer.state import BASIC, LOWER, UPPER, State
 from green_llm.optimizer.units import Terms, Units
 
-LOWER, BASIC, UPPER = 0, 1, 2
 STATUSES = np.array(
     [highspy.HighsBasisStatus.kLower, highspy.HighsBasisStatus.kBasic, highspy.HighsBasisStatus.kUpper], dtype=object
 )
@@ -39,7 +38,6 @@ PENALTIES = (1e5, 1e7, 1e9)
 EXCEEDED = 1e-7
 """Share of a limit's size from which a programme counts as having no solution."""
 ROUNDS = 400
-Codes = NDArray[np.int8]
 
 
 class StoppedError(Exception):
@@ -55,74 +53,6 @@ class NoSolutionError(StoppedError):
 
 
 @dataclass(frozen=True, eq=False)
-class State:
-    """Where a block left off, whole horizon: blocks hold views of it."""
-
-    candidates: BoolArray
-    """[U,J]."""
-    share: Codes
-    """[U,J] basis statuses; so the next four."""
-    grid: Codes
-    """[J,T]."""
-    balance: Codes
-    """[J,T]."""
-    capacity: Codes
-    """[R,J,T]."""
-    delay: Codes
-    """[n] by triple."""
-    coupling: list[int] = field(default_factory=list)
-    multipliers: list[float] = field(default_factory=list)
-    """Prices of the coupling rows."""
-
-    @classmethod
-    def new(cls, instance: Instance, units: Units) -> State:
-        """No candidates; every slack in the basis."""
-        sites, slots = len(instance.sites), instance.slots
-        shape, cells = units.delay.shape, (sites, slots)
-        basic = np.int8(BASIC)
-        return cls(
-            candidates=np.zeros(shape, dtype=bool), share=np.zeros(shape, dtype=np.int8),
-            grid=np.zeros(cells, dtype=np.int8), balance=np.full(cells, basic),
-            capacity=np.full((len(instance.resources), *cells), basic), delay=np.full(len(units.of_triple), basic),
-        )  # fmt: skip
-
-    def copy(self) -> State:
-        """The same, on its own."""
-        return State(
-            self.candidates.copy(), self.share.copy(), self.grid.copy(), self.balance.copy(), self.capacity.copy(),
-            self.delay.copy(), list(self.coupling), list(self.multipliers),
-        )  # fmt: skip
-
-    def carried(self, instance: Instance, old: Units, new: Units, shift: int) -> State:
-        """The state for the units of a later interval whose slot t was slot t + shift."""
-        found = State.new(instance, new)
-        last = instance.slots - 1
-        slots = np.minimum(np.arange(instance.slots) + shift, last)
-        of_unit = _places(old.keys, old.slots, new.keys, slots[new.slots])
-        known = np.nonzero(of_unit >= 0)[0]
-        found.candidates[known], found.share[known] = self.candidates[of_unit[known]], self.share[of_unit[known]]
-        found.grid[:], found.balance[:] = self.grid[:, slots], self.balance[:, slots]
-        found.capacity[:] = self.capacity[:, :, slots]
-        was, now, classes = old.triples, new.triples, len(instance.classes)
-        of_triple = _places(
-            was.areas * classes + was.classes, was.slots, now.areas * classes + now.classes, slots[now.slots]
-        )
-        found.delay[:] = np.where(of_triple >= 0, self.delay[of_triple], BASIC)
-        found.candidates[:] &= new.serving
-        found.coupling.extend(self.coupling)
-        found.multipliers.extend(self.multipliers)
-        return found
-
-
-def _places(old_keys: IndexArray, old_slots: IndexArray, keys: IndexArray, slots: IndexArray) -> IndexArray:
-    """Where each (slot, key) is among the old ones, which are sorted; -1 where it is not."""
-    many = int(max(old_keys.max(initial=0), keys.max(initial=0))) + 1
-    known, wanted = old_slots * many + old_keys, slots * many + keys
-    at = np.minimum(np.searchsorted(known, wanted), max(0, len(known) - 1))
-    return np.where(known[at] == wanted, at, -1) if len(known) else np.full(len(wanted), -1)
-
-
-@dataclass(frozen=True, eq=False)
 class Prices:
     """Prices of limits: what one more unit of each would save. Of a block, or put together of the whole horizon."""
 
@@ -134,6 +64,11 @@ class Prices:
     """[n] ≥ 0, per second, by limited triple."""
     coupling: FloatArray
     """[m] ≥ 0, per unit of the row's terms."""
+
+    def of_slot(self, slot: int) -> Prices:
+        """Those of one slot; none of delay limits and coupling rows."""
+        part = slice(slot, slot + 1)
+        return Prices(self.balance[:, part], self.capacity[:, :, part], np.empty(0), np.empty(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +101,8 @@ class Block:
         self._ended: tuple[BlockProgramme, FloatArray, FloatArray] | None = None
         self._highs = live_highs()
         self._highs.setOptionValue("presolve", "off")
+        # Devex: exact edge weights of a basis that is not all slacks take a solve per row, at every start.
+        self._highs.setOptionValue("simplex_dual_edge_weight_strategy", 1)
         data = self.data
         self.prices = Prices(
             np.zeros_like(data.available), np.zeros_like(data.capacity), np.zeros(len(data.limit)), np.empty(0)
@@ -175,13 +112,15 @@ class Block:
         """Keep these rows from now on."""
         self._coupling, self._programme = tuple(rows), None
 
-    def start_with(self, terms: Terms, count: int) -> None:
-        """Make the cheapest sites of every unit that has no candidate its candidates."""
+    def start_with(self, terms: Terms, count: int, prices: Prices | None = None) -> None:
+        """Make the cheapest sites of every unit that has no candidate its candidates, at prices of limits."""
         without = np.nonzero(~self._candidates.any(axis=1))[0]
-        costs = self._reduced(terms)[without]
+        if not len(without):
+            return
+        costs = reduced_costs(self.data, terms, prices or self.prices)[without]
         if count >= costs.shape[1]:
             self._candidates[without] = self.data.serving[without]
-        elif len(without):
+        else:
             nearest = np.argpartition(costs, count - 1, axis=1)[:, :count]
             chosen = np.zeros(costs.shape, dtype=bool)
             np.put_along_axis(chosen, nearest, values=True, axis=1)
@@ -355,7 +294,7 @@ def reduced_costs(data: Data, total: Terms, prices: Prices) -> FloatArray:
     for use, price in zip(data.use, prices.capacity, strict=True):
         if price.any():
             found += use * data.by_unit(price)
-    if prices.delay.any():
+    if len(prices.delay) and prices.delay.any():
         np.add.at(found, data.limited_unit, prices.delay[:, None] * data.limited_seconds)
     found[~data.serving] = np.inf
     return found

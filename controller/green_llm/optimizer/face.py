@@ -24,8 +24,8 @@ from green_llm.optimizer.block_programme import (
     Data,
     assemble,
 )
-from green_llm.optimizer.decomposition import Point
 from green_llm.optimizer.names import NAMES_WEIGHT, name_weights
+from green_llm.optimizer.optimum import Point
 from green_llm.optimizer.solver import FIXING_THRESHOLD, live_highs
 from green_llm.optimizer.units import Terms, Units, terms_of
 

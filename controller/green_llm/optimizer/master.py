@@ -49,9 +49,16 @@ class Master:
             self._highs.addRow(1.0, 1.0, 0, nothing.astype(np.int32), nothing)
         for row in self.rows:
             self._highs.addRow(-highspy.kHighsInf, row.most / row.unit, 0, nothing.astype(np.int32), nothing)
-        for m in range(len(self.rows)):
-            place = np.array([self.slots + m], dtype=np.int32)
-            self._highs.addCol(PENALTY, 0.0, highspy.kHighsInf, 1, place, np.array([-1.0]))
+        for cost, entry in ((PENALTY, -1.0), (0.0, 1.0)):
+            for m in range(len(self.rows)):
+                place = np.array([self.slots + m], dtype=np.int32)
+                self._highs.addCol(cost, 0.0, highspy.kHighsInf, 1, place, np.array([entry]))
+
+    def confine(self, least: FloatArray, most: FloatArray) -> None:
+        """Keep the prices between bounds [m]; 0 and inf where there are none."""
+        units = np.array([row.unit for row in self.rows]) / self.unit
+        costs = np.concatenate([np.minimum(most * units, PENALTY), -np.minimum(least * units, PENALTY)])
+        self._highs.changeColsCost(len(costs), np.arange(len(costs), dtype=np.int32), costs)
 
     def add(self, slot: int, answer: Answer, value: float, used: Sequence[float]) -> None:
         """An answer of a slot, what it is worth and what it uses of each coupling row."""
@@ -70,8 +77,8 @@ class Master:
         self.worth = duals[: self.slots]
         self.multipliers = np.maximum(-duals[self.slots :], 0.0) / np.array([row.unit for row in self.rows])
         columns = np.array(found.col_value)
-        self.excess = float(columns[:count].max(initial=0.0))
-        self._weights = columns[count:]
+        self.excess = float(columns[: 2 * count].max(initial=0.0))
+        self._weights = columns[2 * count :]
 
     @property
     def keeps_all(self) -> bool:

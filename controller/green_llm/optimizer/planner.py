@@ -15,13 +15,15 @@ import numpy as np
 
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Objective, Tolerance
-from green_llm.optimizer.block import State, StoppedError, TimeIsUpError
+from green_llm.optimizer.block import StoppedError, TimeIsUpError
 from green_llm.optimizer.block_programme import Coupling, Data
 from green_llm.optimizer.coefficients import is_fixed
-from green_llm.optimizer.decomposition import Optimum, Point, Task, minimise
+from green_llm.optimizer.decomposition import minimise
 from green_llm.optimizer.ended import LimitDuals, PhaseEnd
 from green_llm.optimizer.face import Face, finish
+from green_llm.optimizer.optimum import Optimum, Point, Task
 from green_llm.optimizer.solver import SMALL_TOLERANCE
+from green_llm.optimizer.state import State
 from green_llm.optimizer.units import Terms, Triples, Units, terms_of, units
 
 
@@ -150,7 +152,8 @@ class _Solve:
         self.triples = Triples.of(instance)
         self.single = units(instance, self.triples, merged=False)
         merged = None if self.goals[0].terms.delay else units(instance, self.triples, merged=True)
-        self.units = self.single if merged is None or len(merged.slots) == len(self.single.slots) else merged
+        self.merged = None if merged is None or len(merged.slots) == len(self.single.slots) else merged
+        self.units = self.merged or self.single
         self.rows: list[Coupling] = []
         if instance.water_cap is not None:
             scale = self.scales[Objective.WATER] or 1.0
@@ -196,6 +199,7 @@ class _Solve:
         self.state = state or State.new(self.instance, self.units)
         task = Task(
             self.instance, self.units, self.state, tuple(self.rows), goal.terms, goal.scale_or_1, self.deadline, self.executor,
+            self.merged if self.units is self.single else None,
         )  # fmt: skip
         optimum = minimise(task, self.point)
         self.point = optimum.point

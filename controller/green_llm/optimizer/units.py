@@ -6,7 +6,7 @@ sites, and whose delay limit no plan can break, merge into one unit, exactly. So
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -168,6 +168,36 @@ def units(instance: Instance, triples: Triples, *, merged: bool) -> Units:
         fixed_energy=constant(triples.energy),
         fixed_use=np.array([constant(use) for use in triples.use]).reshape(-1, len(instance.sites), instance.slots),
         fixed_delay=constant(delay).sum(axis=0),
+    )  # fmt: skip
+
+
+def coarse(fine: Units, merged: Units, few: int) -> Units:
+    """At most ``few`` members of every merged unit, each standing for its part of them.
+
+    Energy and use of every merged unit stay what they are, and so does every limit; only its delay is an estimate.
+    """
+    triples = fine.triples
+    owner = np.empty(len(fine.slots), dtype=np.intp)
+    free = np.nonzero(~triples.fixed)[0]
+    owner[fine.of_triple[free]] = merged.of_triple[free]
+    order = np.argsort(owner, kind="stable")
+    counts = np.bincount(owner, minlength=len(merged.slots))
+    taken = np.minimum(counts, few)
+    begins = np.repeat(np.cumsum(counts) - counts, taken)
+    of_merged = np.repeat(np.arange(len(counts)), taken)
+    number = np.arange(len(of_merged)) - np.repeat(np.cumsum(taken) - taken, taken)
+    # Another choice in every merged unit, so that together they are like all.
+    step = (number * counts[of_merged]) // taken[of_merged] + of_merged
+    chosen = np.sort(order[begins + step % counts[of_merged]])
+    of_merged = owner[chosen]
+    weight = counts[of_merged] / taken[of_merged]
+    place = np.full(len(fine.slots), -1)
+    place[chosen] = np.arange(len(chosen))
+    return replace(
+        fine, of_triple=np.where(triples.fixed, -1, place[fine.of_triple]), keys=fine.keys[chosen], slots=fine.slots[chosen],
+        starts=np.searchsorted(fine.slots[chosen], np.arange(len(fine.starts))), serving=fine.serving[chosen],
+        delay=fine.delay[chosen] * weight[:, None], energy=merged.energy[of_merged] / taken[of_merged][:, None],
+        use=merged.use[:, of_merged] / taken[of_merged][:, None],
     )  # fmt: skip
 
 

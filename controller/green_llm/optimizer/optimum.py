@@ -1,0 +1,62 @@
+"""What one phase is asked and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from green_llm.domain.instance import FloatArray, Instance
+from green_llm.optimizer.block import Prices
+from green_llm.optimizer.block_programme import Coupling
+from green_llm.optimizer.state import State
+from green_llm.optimizer.units import Terms, Units
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What one optimum is asked of."""
+
+    instance: Instance
+    units: Units
+    state: State
+    rows: tuple[Coupling, ...]
+    terms: Terms
+    scale: float
+    """Size of the objective, > 0."""
+    deadline: float | None
+    executor: Executor
+    merged: Units | None = None
+    """What the units merge to where delay does not count."""
+
+    @property
+    def unit(self) -> float:
+        """The objective's mean term: what the solver's tolerance is relative to."""
+        return self.scale / max(1, len(self.units.slots))
+
+    def priced(self, multipliers: Iterable[float]) -> Terms:
+        """The objective plus what is charged for the rows."""
+        total = self.terms
+        for price, row in zip(multipliers, self.rows, strict=True):
+            total = total.plus(row.terms, float(price))
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Shares and grid energy of all slots."""
+
+    shares: FloatArray
+    """[U,J]."""
+    grid: FloatArray
+    """[J,T], kWh."""
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """The best point and the prices that prove it."""
+
+    point: Point
+    value: float
+    bound: float
+    prices: Prices
