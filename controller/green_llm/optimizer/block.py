@@ -117,7 +117,9 @@ class Block:
         without = np.nonzero(~self._candidates.any(axis=1))[0]
         if not len(without):
             return
-        costs = reduced_costs(self.data, terms, prices or self.prices)[without]
+        if prices is not None:
+            self.prices = prices
+        costs = self._reduced(terms)[without]
         if count >= costs.shape[1]:
             self._candidates[without] = self.data.serving[without]
         else:

@@ -19,7 +19,7 @@ EVERY_SITE = 15_000
 NEAREST = 3
 """Sites that each unit starts with otherwise."""
 
-FEW = 3
+FEW = 1
 """Members of a merged unit that stand for all of them in a first guess of prices."""
 
 
@@ -43,7 +43,11 @@ def _guess(task: Task) -> Prices | None:
     few = coarse(task.units, task.merged, FEW)
     if 3 * few.columns > task.units.columns:
         return None
-    return _whole(replace(task, units=few, state=State.new(task.instance, few)), None).prices
+    state = State.new(task.instance, few)
+    prices = _whole(replace(task, units=few, state=state), None).prices
+    for part in ("grid", "balance", "capacity"):
+        getattr(task.state, part)[:] = getattr(state, part)
+    return prices
 
 
 def _whole(task: Task, start: Point | None) -> Optimum:
