@@ -6,12 +6,14 @@ import time
 
 import yaml
 
+from green_llm.operator.release import SEIZED_SECONDS
 from support.cluster_fixtures import ROOT
 from support.cluster_objects import NS, condition, weights
 from support.control_plane import ControlPlane
 from support.operator_process import until
 from support.release import ORIGINAL, Release, lines, steer
 
+OF_A_RELEASE = "all,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,secrets,networkpolicies,poddisruptionbudgets"
 EXAMPLE = ROOT / "examples" / "three-sites"
 
 
@@ -68,6 +70,16 @@ def test_what_people_look_at_reads_well(release: Release) -> None:
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
 
 
+def left_over(release: Release) -> set[str]:
+    """Objects of the release, hooks and what controllers made for it among them; definitions are kept by default."""
+    labels = f"app.kubernetes.io/part-of=green-llm,app.kubernetes.io/instance={release.name}"
+    found = release.plane.kubectl("get", OF_A_RELEASE, "-A", "-l", labels, "-o", "name").split()
+    own = release.plane.kubectl(
+        "get", "all,secrets,serviceaccounts,roles,rolebindings", "-n", release.namespace, "-o", "name"
+    )
+    return {name for name in (*found, *own.split()) if name != "serviceaccount/default"}
+
+
 def kept(plane: ControlPlane) -> set[str]:
     return {body["metadata"]["name"] for body in plane.get("crd")["items"] if body["spec"]["group"] == "greenllm.dev"}
 
@@ -84,5 +96,8 @@ def test_uninstalled_it_gives_the_weights_back_and_keeps_the_definitions(release
     notes = plane.get("httproute", "iowa", "-n", NS)["metadata"].get("annotations") or {}
     assert not [name for name in notes if name.startswith("greenllm.dev/")]
     assert len(kept(plane)) == 4
+    until(lambda: not left_over(release), 60, "nothing of the release is left")
+    leases = plane.get("leases", "-n", release.namespace)["items"]
+    assert {lease["spec"]["leaseDurationSeconds"] for lease in leases} == {SEIZED_SECONDS}, "taken, and then expired"
     # Or the next installation waits before it writes.
     plane.kubectl("delete", "leases", "--all", "-n", release.namespace)
