@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ class ControlPlane:
     """The address of this machine that pods reach it at; empty: there are no pods, and only this machine reaches it."""
     root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="green-llm-e2e-")))
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    starts: list[tuple[datetime, datetime]] = field(default_factory=list)
+    """From when to when an API server was starting: it refuses what it has not read the rights for yet."""
 
     def start(self) -> None:
         etcd, peer, self.port = free_port(), free_port(), free_port()
@@ -83,6 +86,7 @@ class ControlPlane:
 
     def start_api_server(self) -> None:
         """Start it (again, on the same port) and wait until it is ready."""
+        begun = datetime.now(UTC)
         key = self.root / "sa.key"
         alone = (
             "--bind-address=127.0.0.1",
@@ -104,6 +108,7 @@ class ControlPlane:
             if time.monotonic() > end or self.processes["kube-apiserver"].poll() is not None:
                 raise RuntimeError((self.root / "kube-apiserver.log").read_text()[-3000:])
             time.sleep(0.1)
+        self.starts.append((begun, datetime.now(UTC)))
 
     def stop_program(self, name: str) -> None:
         process = self.processes.pop(name)
