@@ -279,6 +279,27 @@ async def test_long_histories_are_asked_in_pieces_and_what_came_stays(
     assert len(table.start) == 2
 
 
+async def test_imported_prices_say_what_they_count(tmp_path: Path) -> None:
+    """The basis is the entry's own, else the only one of its provider; a price of no basis is refused by name."""
+    body = b'{"data": [{"start_timestamp": %d, "end_timestamp": %d, "marketprice": 50.0, "unit": "Eur/MWh"}]}' % (
+        T0.timestamp() * 1000, (T0 + HOUR).timestamp() * 1000,
+    )  # fmt: skip
+    asked = SignalQuery(PRICE, {}, T0, T0 + HOUR, T0, "EUR/MWh", "UTC")
+    async with ReplayServer(always(body)) as server:
+        recordings = Recordings(tmp_path)
+        hub = LiveHub(HttpClient({server.host}), FEEDS, key)
+        source, now = live("Awattar", server.host), T0 + timedelta(days=1)
+        (refused,) = await import_history([(source, asked)], hub, recordings, now)
+        assert not server.seen
+        (imported,) = await import_history([(source, replace(asked, basis="DayAhead"))], hub, recordings, now)
+        await hub.close()
+    assert (imported.new, imported.error) == (1, None)
+    assert refused.error is not None
+    assert refused.error.startswith("SignalSource prices: its prices are of no known basis")
+    stored = duckdb.read_parquet(f"{tmp_path}/*.parquet").project("value, basis").fetchall()
+    assert stored == [(50.0, "DayAhead")]
+
+
 def test_day_ahead_prices_are_known_the_afternoon_before() -> None:
     berlin = Past(timedelta(days=1), auction=("Europe/Berlin", 14))
     price = Point(datetime(2026, 11, 20, 23, tzinfo=UTC), datetime(2026, 11, 21, tzinfo=UTC), 1.0, Quality.MEASURED)

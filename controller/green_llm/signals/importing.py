@@ -12,13 +12,15 @@ from green_llm.domain.request import LiveSettings, Source
 from green_llm.domain.series import Measure, Point, Quality, SignalKind, SignalQuery
 from green_llm.errors import GreenLLMError
 from green_llm.services.admission import PolicyRequest
+from green_llm.services.pricing import with_bases
 from green_llm.signals.collect import place_of
 from green_llm.signals.feed import Found, Past
 from green_llm.signals.live import LiveHub
-from green_llm.signals.recordings import Question, Recordings
+from green_llm.signals.recordings import Question, Recordings, basis_of
 from green_llm.signals.registry import FEEDS
 
 SAME = 1e-9
+NO_BASIS = "its prices are of no known basis; give each entry that asks for them basis: DayAhead, RealTime or Retail"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ def live_questions(request: PolicyRequest, start: datetime, end: datetime) -> It
 
     for site in request.sites:
         for kind, chain in site.signals.items():
-            for entry in chain:
+            for entry in with_bases(chain, request.sources) if kind is SignalKind.ELECTRICITY_PRICE else chain:
                 place = place_of(site, kind)
                 unit = kind.unit(request.policy.currency)
                 query = SignalQuery(
@@ -74,9 +76,12 @@ async def import_history(
     for source, query in questions:
         question = Question(source.name, query.kind, query.params, query.place)
         service = source.settings.service if isinstance(source.settings, LiveSettings) else ""
-        past = FEEDS[service].past
+        past, error = FEEDS[service].past, None
         if past is None:
             error = f"{service} gives no history here; record it from now on"
+        elif query.kind is SignalKind.ELECTRICITY_PRICE and query.basis is None:
+            error = f"SignalSource {source.name}: {NO_BASIS}"
+        if past is None or error is not None:
             found.append(Imported(question=question, service=service, error=error))
             continue
         result = Imported(question=question, service=service)
@@ -87,7 +92,7 @@ async def import_history(
                 answer = await hub.past(source, replace(query, start=start, end=end, now=min(end, now)))
                 progress(question, end)
                 if answer is not None:
-                    result = _kept(result, answer, recordings, past, source, now)
+                    result = _kept(result, answer, recordings, past, basis_of(source, query), now)
                 start = end
                 if start < query.end:
                     await asyncio.sleep(past.pause_seconds)
@@ -98,9 +103,7 @@ async def import_history(
     return found
 
 
-def _kept(
-    result: Imported, answer: Found, recordings: Recordings, past: Past, source: Source, now: datetime
-) -> Imported:
+def _kept(result: Imported, answer: Found, recordings: Recordings, past: Past, basis: str, now: datetime) -> Imported:
     """Record what is new of an answer."""
     table = recordings.table(result.question)
     actual: dict[float, float] = {}
@@ -121,8 +124,6 @@ def _kept(
             fresh.append((point, published(point, past)))
         elif abs(actual[start] - point.value) > SAME * max(1.0, abs(point.value)):
             revised.append((point, now))
-    carbon = source.accounting if result.question.kind is SignalKind.CARBON_INTENSITY else None
-    basis = "" if carbon is None else "/".join(vars(carbon).values())
     recordings.add(result.question, answer.unit, basis, fresh)
     recordings.add(result.question, answer.unit, basis, revised, revised=True)
     return replace(result, new=result.new + len(fresh), revised=result.revised + len(revised))

@@ -25,7 +25,6 @@ from green_llm.domain.series import (
     Quality,
     Quantity,
     Series,
-    SignalKind,
     SignalQuery,
     SourceHealth,
 )
@@ -35,7 +34,7 @@ from green_llm.signals.cache import Cache, apart, is_news, is_revised
 from green_llm.signals.feed import Ask, Feed, Found, Login
 from green_llm.signals.http import FetchError, HttpClient, Reason
 from green_llm.signals.recordings import Question as RecordedQuestion
-from green_llm.signals.recordings import Recordings
+from green_llm.signals.recordings import Recordings, basis_of
 
 logger = logging.getLogger("green_llm.signals")
 BACK, AHEAD = timedelta(hours=26), timedelta(hours=50)
@@ -262,8 +261,7 @@ class LiveHub:
         """Keep what is new: another value, or the same issued an hour later."""
         if self._recordings is None or _recent(query):
             return
-        accounting = source.accounting if query.kind is SignalKind.CARBON_INTENSITY else None
-        basis = "/".join(vars(accounting).values()) if accounting is not None else query.basis or ""
+        basis = basis_of(source, query)
         news = [point for point in found.points if is_news(before.get(point.start), point)]
         revised = [point for point in news if is_revised(before.get(point.start), point)]
         question = RecordedQuestion(source.name, query.kind, query.params, query.place)

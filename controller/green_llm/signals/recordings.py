@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import duckdb
 import numpy as np
 
-from green_llm.domain.series import Place, Point, Quality, Quantity
+from green_llm.domain.request import Source
+from green_llm.domain.series import Place, Point, Quality, Quantity, SignalKind, SignalQuery
 from green_llm.errors import StoreError
 from green_llm.signals.table import Table
 
@@ -49,6 +50,13 @@ class Question:
         """As the files have it."""
         place = "" if self.place is None else json.dumps(asdict(self.place), sort_keys=True)
         return self.source, self.kind.value, json.dumps(dict(self.params), sort_keys=True), place
+
+
+def basis_of(source: Source, query: SignalQuery) -> str:
+    """What recorded values count: how a source counts carbon, or a price's basis; empty where there is none."""
+    if query.kind is SignalKind.CARBON_INTENSITY and source.accounting is not None:
+        return "/".join(vars(source.accounting).values())
+    return query.basis or ""
 
 
 class Recorded(Protocol):
