@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import yaml
 from aiohttp import web
@@ -130,6 +131,47 @@ def test_history_is_imported_once(cli: Cli, fleet: Path, server: ReplayServer, m
     ran = cli("run", fleet, "--replay", "1e9", "--interval", "3600", "--metrics-port", "0", "--start", "2026-10-20T10:00Z",
               "--until", "2026-10-20T11:00Z")  # fmt: skip
     assert ran.status == 0, ran.err
+
+
+def test_imported_prices_say_what_they_count(cli: Cli, fleet: Path, server: ReplayServer) -> None:
+    """A basis left out is the provider's only one; prices that `validate` leaves out of a chain are refused in its words."""
+    start = datetime(2026, 10, 20, tzinfo=UTC)
+    row = {"start_timestamp": start.timestamp() * 1000, "end_timestamp": start.timestamp() * 1000 + 3.6e6,
+           "marketprice": 50.0, "unit": "Eur/MWh"}  # fmt: skip
+
+    async def market(_request: web.Request) -> web.StreamResponse:
+        return web.json_response({"data": [row]})
+
+    server.answer = market
+    documents = [*yaml.safe_load_all((fleet / "fleet.yaml").read_text())]
+    grid = {"source": "grid", "params": {"dataset": "pjm_lmp_day_ahead_hourly", "location": "X"}}
+    chains = {
+        "near": [grid, {"source": "price-near", "basis": "DayAhead"}],
+        "cheap": [{"source": "market"}, {"source": "agile", "params": {"product": "AGILE-24-10-01", "region": "A"}}],
+    }
+    for body in documents:
+        if body["kind"] == "InferenceSite":
+            body["spec"]["signals"]["electricityPrice"] = chains[body["metadata"]["name"]]
+    for name, provider, more in (
+        ("market", "Awattar", {}),
+        ("agile", "OctopusAgile", {}),
+        ("grid", "GridStatusIo", {"secretRef": {"name": "grid"}}),
+    ):
+        documents.append(ours("SignalSource", name, {"provider": provider, "baseUrl": f"http://{server.host}", **more}))
+    (fleet / "fleet.yaml").write_text("---\n".join(yaml.safe_dump(body) for body in documents))
+    until = (start + timedelta(hours=1)).isoformat()
+    ran = cli("signals", "import", fleet, "--from", start.isoformat(), "--to", until, "--json")
+    assert ran.status == 1, ran.err
+    rows = {entry["source"]: entry for entry in ran.json["imported"]}
+    assert (rows["market"]["new"], rows["market"]["error"]) == (1, None)
+    missing, mixed = rows["grid"], rows["agile"]
+    assert missing["error"].startswith("InferenceSite near: spec.signals.electricityPrice[0].basis: it names no basis")
+    assert mixed["error"].startswith("InferenceSite cheap: spec.signals.electricityPrice[1].basis: its basis Retail")
+    assert missing["new"] == mixed["new"] == 0
+    prices = duckdb.read_parquet(f"{fleet}/recordings/*.parquet").filter("kind = 'electricityPrice'")
+    assert prices.project("source, value, basis").fetchall() == [("market", 50.0, "DayAhead")]
+    known = cli("validate", fleet)
+    assert all(entry["error"].partition(".basis: ")[2] in known.out + known.err for entry in (missing, mixed))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from green_llm.errors import SignalError, StoreError
 from green_llm.signals.cache import Cache
 from green_llm.signals.feed import Found, Past
 from green_llm.signals.http import HttpClient
-from green_llm.signals.importing import import_history, published
+from green_llm.signals.importing import HistoryQuestion, import_history, published
 from green_llm.signals.live import LiveHub
 from green_llm.signals.providers.recorded import RecordedProvider
 from green_llm.signals.recordings import Question, Recordings
@@ -211,8 +211,8 @@ async def test_history_is_known_from_when_it_was_published(
         hub = LiveHub(HttpClient({server.host}), FEEDS, key)
         asked = SignalQuery(kind, params, T0, T0 + 4 * HOUR, T0, "g/kWh", "UTC")
         now = T0 + timedelta(days=1)
-        first = await import_history([(live(service, server.host), asked)], hub, recordings, now)
-        again = await import_history([(live(service, server.host), asked)], hub, recordings, now)
+        first = await import_history([HistoryQuestion(live(service, server.host), asked)], hub, recordings, now)
+        again = await import_history([HistoryQuestion(live(service, server.host), asked)], hub, recordings, now)
         await hub.close()
     assert (first[0].new, first[0].revised, first[0].error) == (1, 0, None)
     assert (again[0].new, again[0].revised) == (0, 0), "the same is not recorded twice"
@@ -234,8 +234,8 @@ async def test_revised_actuals_are_marked_and_known_from_now_on(tmp_path: Path) 
         hub = LiveHub(HttpClient({server.host}), FEEDS, key)
         source = live("UKCarbonIntensity", server.host)
         asked = SignalQuery(CARBON, {}, T0, T0 + HOUR, T0, "g/kWh", "UTC")
-        await import_history([(source, asked)], hub, recordings, T0 + timedelta(days=1))
-        (result,) = await import_history([(source, asked)], hub, recordings, T0 + timedelta(days=9))
+        await import_history([HistoryQuestion(source, asked)], hub, recordings, T0 + timedelta(days=1))
+        (result,) = await import_history([HistoryQuestion(source, asked)], hub, recordings, T0 + timedelta(days=9))
         await hub.close()
     assert (result.new, result.revised) == (0, 1)
 
@@ -267,7 +267,7 @@ async def test_long_histories_are_asked_in_pieces_and_what_came_stays(
         asked = SignalQuery(CARBON, {"zone": "DE"}, T0, T0 + timedelta(days=35), T0, "g/kWh", "UTC")
         weather = SignalQuery(SignalKind.SOLAR_OUTPUT, {}, T0, T0 + HOUR, T0, "kW/kW", "UTC")
         found = await import_history(
-            [(live("ElectricityMaps", server.host), asked), (live("OpenMeteo", server.host), weather)],
+            [HistoryQuestion(live("ElectricityMaps", server.host), asked), HistoryQuestion(live("OpenMeteo", server.host), weather)],
             hub, recordings, T0 + timedelta(days=40),
         )  # fmt: skip
         await hub.close()
@@ -277,27 +277,6 @@ async def test_long_histories_are_asked_in_pieces_and_what_came_stays(
     table = recordings.table(found[0].question)
     assert table is not None
     assert len(table.start) == 2
-
-
-async def test_imported_prices_say_what_they_count(tmp_path: Path) -> None:
-    """The basis is the entry's own, else the only one of its provider; a price of no basis is refused by name."""
-    body = b'{"data": [{"start_timestamp": %d, "end_timestamp": %d, "marketprice": 50.0, "unit": "Eur/MWh"}]}' % (
-        T0.timestamp() * 1000, (T0 + HOUR).timestamp() * 1000,
-    )  # fmt: skip
-    asked = SignalQuery(PRICE, {}, T0, T0 + HOUR, T0, "EUR/MWh", "UTC")
-    async with ReplayServer(always(body)) as server:
-        recordings = Recordings(tmp_path)
-        hub = LiveHub(HttpClient({server.host}), FEEDS, key)
-        source, now = live("Awattar", server.host), T0 + timedelta(days=1)
-        (refused,) = await import_history([(source, asked)], hub, recordings, now)
-        assert not server.seen
-        (imported,) = await import_history([(source, replace(asked, basis="DayAhead"))], hub, recordings, now)
-        await hub.close()
-    assert (imported.new, imported.error) == (1, None)
-    assert refused.error is not None
-    assert refused.error.startswith("SignalSource prices: its prices are of no known basis")
-    stored = duckdb.read_parquet(f"{tmp_path}/*.parquet").project("value, basis").fetchall()
-    assert stored == [(50.0, "DayAhead")]
 
 
 def test_day_ahead_prices_are_known_the_afternoon_before() -> None:
@@ -329,7 +308,7 @@ async def test_watt_times_forecasts_keep_their_own_issue(tmp_path: Path) -> None
         hub = LiveHub(HttpClient({server.host}), FEEDS, key)
         asked = SignalQuery(CARBON, {"region": "X"}, T0, T0 + 4 * HOUR, T0, "g/kWh", "UTC")
         (result,) = await import_history(
-            [(live("WattTime", server.host), asked)], hub, recordings, T0 + timedelta(days=9)
+            [HistoryQuestion(live("WattTime", server.host), asked)], hub, recordings, T0 + timedelta(days=9)
         )
         await hub.close()
     assert (result.new, result.error) == (2, None), "one forecast an hour"

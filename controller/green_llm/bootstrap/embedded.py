@@ -181,14 +181,10 @@ class EmbeddedRun:
     ) -> list[Imported]:
         """Bring what live services know of the past into the recordings; ``only`` names a source."""
         reading = await self.read()
-        questions = {
-            Question(source.name, query.kind, query.params, query.place).key: (source, query)
-            for request in reading.requests.values()
-            for source, query in live_questions(request, start, end)
-            if only is None or source.name == only
-        }
+        asked = live_questions(reading.requests.values(), start, end)
+        questions = [question for question in asked if only is None or question.source.name == only]
         try:
-            return await import_history(questions.values(), self.hub, self.recordings, datetime.now(UTC), progress)
+            return await import_history(questions, self.hub, self.recordings, datetime.now(UTC), progress)
         finally:
             await self.hub.close()
 

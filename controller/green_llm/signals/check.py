@@ -16,6 +16,8 @@ from green_llm.signals.collect import Collector
 from green_llm.signals.live import LiveHub
 
 PAST_HOUR = timedelta(hours=1)
+PLACED = (SignalKind.SOLAR_OUTPUT, SignalKind.WIND_OUTPUT)
+"""What a live service gives for a site's own place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,37 @@ class SourceCheck:
     """Keys of the shape its provider was written for that the answers lack."""
 
 
+def _row(
+    hub: LiveHub,
+    missing: Mapping[str, Collection[str]],
+    source: Source,
+    params: Mapping[str, str],
+    kind: Quantity,
+    value: SlotValue | None,
+    error: str | None,
+    *,
+    site: str,
+    unit: str,
+    covered_hours: float = 0.0,
+) -> SourceCheck:
+    """A value, or why there is none, with how its source was asked."""
+    settings, health = source.settings, hub.health.get(source.name)
+    return SourceCheck(
+        source=source.name,
+        service=settings.service if isinstance(settings, LiveSettings) else type(settings).__name__[:-8],
+        kind=kind,
+        params=params,
+        site=site,
+        unit=unit,
+        value=value,
+        covered_hours=covered_hours,
+        fetch_seconds=None if health is None else health.fetch_seconds,
+        quota=None if health is None else health.quota,
+        missing_keys=tuple(sorted(missing.get(source.name, ()))),
+        error=error,
+    )
+
+
 async def check_measures(
     request: PolicyRequest,
     collector: Collector,
@@ -60,7 +93,8 @@ async def check_measures(
             key = (source.name, measure, tuple(sorted(params.items())))
             if key in found:
                 continue
-            query = SignalQuery(measure, params, now - PAST_HOUR, now, now, measure.unit(""), "UTC")
+            unit = measure.unit("")
+            query = SignalQuery(measure, params, now - PAST_HOUR, now, now, unit, "UTC")
             value, error = None, None
             try:
                 points = (await collector.series(source, reference, query)).points
@@ -71,21 +105,7 @@ async def check_measures(
                     value = SlotValue(mean, source.name, points[-1].quality, points[-1].issued_at)
             except GreenLLMError as failed:
                 error = str(failed)
-            health = hub.health.get(source.name)
-            found[key] = SourceCheck(
-                source=source.name,
-                service="Prometheus" if live else type(source.settings).__name__[:-8],
-                kind=measure,
-                params=params,
-                site=where,
-                unit=measure.unit(""),
-                value=value,
-                covered_hours=0.0,
-                fetch_seconds=None if health is None else health.fetch_seconds,
-                quota=None if health is None else health.quota,
-                missing_keys=tuple(sorted(missing.get(source.name, ()))),
-                error=error,
-            )
+            found[key] = _row(hub, missing, source, params, measure, value, error, site=where, unit=unit)
     return list(found.values())
 
 
@@ -98,32 +118,21 @@ async def check_guards(
 ) -> list[SourceCheck]:
     """What the SLO guard looks at, of every site and profile that it guards: the last value."""
     slo, found = request.policy.guardrails.slo, list[SourceCheck]()
-    for site in request.sites if slo is not None else ():
-        for profile, reference in sorted(slo.sources.items()) if slo is not None else ():
-            if profile not in site.performance or reference.source not in request.sources:
-                continue
-            for measure, points in (await collector.recent(site, reference, request.sources, now)).items():
-                last = None if isinstance(points, str) or not points else points[-1]
-                nothing = f"SignalSource {reference.source}: has no {measure.value} of the last minutes"
-                health = hub.health.get(reference.source)
-                found.append(
-                    SourceCheck(
-                        source=reference.source,
-                        service="Prometheus",
-                        kind=measure,
-                        params=reference.params,
-                        site=f"{profile} at {site.name}",
-                        unit=measure.unit(""),
-                        value=None
-                        if last is None
-                        else SlotValue(last.value, reference.source, last.quality, last.issued_at),
-                        covered_hours=0.0,
-                        fetch_seconds=None if health is None else health.fetch_seconds,
-                        quota=None if health is None else health.quota,
-                        missing_keys=tuple(sorted(missing.get(reference.source, ()))),
-                        error=points if isinstance(points, str) else None if points else nothing,
-                    )
-                )
+    guarded = [] if slo is None else [(site, *pair) for site in request.sites for pair in sorted(slo.sources.items())]
+    for site, profile, reference in guarded:
+        source = request.sources.get(reference.source)
+        if profile not in site.performance or source is None:
+            continue
+        where = f"{profile} at {site.name}"
+        for measure, points in (await collector.recent(site, reference, request.sources, now)).items():
+            value, error, unit = None, None, measure.unit("")
+            if isinstance(points, str):
+                error = points
+            elif not points:
+                error = f"SignalSource {source.name}: has no {measure.value} of the last minutes"
+            else:
+                value = SlotValue(points[-1].value, source.name, points[-1].quality, points[-1].issued_at)
+            found.append(_row(hub, missing, source, reference.params, measure, value, error, site=where, unit=unit))
     return found
 
 
@@ -161,30 +170,25 @@ async def check_sources(
     for site in sites:
         for kind, chain in site.signals.items():
             for reference in chain:
-                source = sources.get(reference.source)
-                settings = None if source is None else source.settings
-                live = isinstance(settings, LiveSettings)
-                placed = live and kind in (SignalKind.SOLAR_OUTPUT, SignalKind.WIND_OUTPUT)
-                key = (reference.source, kind, tuple(sorted(reference.params.items())), site.name if placed else "")
-                if key in found or isinstance(settings, PersistenceSettings):
+                source = sources[reference.source]
+                placed = isinstance(source.settings, LiveSettings) and kind in PLACED
+                key = (source.name, kind, tuple(sorted(reference.params.items())), site.name if placed else "")
+                if key in found or isinstance(source.settings, PersistenceSettings):
                     continue
                 alone = replace(site, signals={kind: (reference,)})
                 book = await collector.collect(policy, [alone], sources, slots, now)
                 values = book.values[site.name, kind]
                 covered = next((n for n, value in enumerate(values) if value is None), len(values))
-                health = hub.health.get(reference.source)
-                found[key] = SourceCheck(
-                    source=reference.source,
-                    service=settings.service if isinstance(settings, LiveSettings) else type(settings).__name__[:-8],
-                    kind=kind,
-                    params=reference.params,
+                found[key] = _row(
+                    hub,
+                    missing,
+                    source,
+                    reference.params,
+                    kind,
+                    values[0],
+                    book.problems[0].message if book.problems else None,
                     site=site.name,
                     unit=kind.unit(policy.currency),
-                    value=values[0],
                     covered_hours=covered * policy.slot_seconds / 3600,
-                    fetch_seconds=None if health is None else health.fetch_seconds,
-                    quota=None if health is None else health.quota,
-                    missing_keys=tuple(sorted(missing.get(reference.source, ()))),
-                    error=book.problems[0].message if book.problems else None,
                 )
     return list(found.values())

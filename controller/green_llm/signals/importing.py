@@ -12,7 +12,7 @@ from green_llm.domain.request import LiveSettings, Source
 from green_llm.domain.series import Measure, Point, Quality, SignalKind, SignalQuery
 from green_llm.errors import GreenLLMError
 from green_llm.services.admission import PolicyRequest
-from green_llm.services.pricing import with_bases
+from green_llm.services.pricing import price_faults, with_bases
 from green_llm.signals.collect import place_of
 from green_llm.signals.feed import Found, Past
 from green_llm.signals.live import LiveHub
@@ -20,7 +20,6 @@ from green_llm.signals.recordings import Question, Recordings, basis_of
 from green_llm.signals.registry import FEEDS
 
 SAME = 1e-9
-NO_BASIS = "its prices are of no known basis; give each entry that asks for them basis: DayAhead, RealTime or Retail"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,34 +34,54 @@ class Imported:
     error: str | None = None
 
 
-def live_questions(request: PolicyRequest, start: datetime, end: datetime) -> Iterator[tuple[Source, SignalQuery]]:
-    """Everything that a policy's sites and demands ask of live sources, each question once."""
-    found: dict[tuple[str, ...], tuple[Source, SignalQuery]] = {}
+@dataclass(frozen=True)
+class HistoryQuestion:
+    """What is asked of a live source's past; with a fault it is refused instead."""
 
-    def note(source: Source | None, query: SignalQuery) -> None:
-        if source is not None and isinstance(source.settings, LiveSettings):
-            found.setdefault(Question(source.name, query.kind, query.params, query.place).key, (source, query))
+    source: Source
+    query: SignalQuery
+    fault: str | None = None
 
-    for site in request.sites:
-        for kind, chain in site.signals.items():
-            for entry in with_bases(chain, request.sources) if kind is SignalKind.ELECTRICITY_PRICE else chain:
-                place = place_of(site, kind)
-                unit = kind.unit(request.policy.currency)
-                query = SignalQuery(
-                    kind, entry.params, start, end, end, unit, site.time_zone, place=place, basis=entry.basis
-                )
-                note(request.sources.get(entry.source), query)
-    for pair in request.pairs:
-        reference = pair.entry.source
-        if reference is not None:
-            params = {**reference.params, "namespace": pair.demand.namespace}
-            query = SignalQuery(Measure.DEMAND, params, start, end, end, Measure.DEMAND.unit(""), pair.area.time_zone)
-            note(request.sources.get(reference.source), query)
+
+def live_questions(requests: Iterable[PolicyRequest], start: datetime, end: datetime) -> Iterator[HistoryQuestion]:
+    """Everything that the policies' sites and demands ask of live sources, each question once.
+
+    Prices that a site's chain leaves out are refused, unless another site takes them.
+    """
+    found: dict[tuple[str, ...], HistoryQuestion] = {}
+    for asked in (asked for request in requests for asked in _asked(request, start, end)):
+        key = Question(asked.source.name, asked.query.kind, asked.query.params, asked.query.place).key
+        if key not in found or (found[key].fault is not None and asked.fault is None):
+            found[key] = asked
     yield from found.values()
 
 
+def _asked(request: PolicyRequest, start: datetime, end: datetime) -> Iterator[HistoryQuestion]:
+    for site, kind in ((one, kind) for one in request.sites for kind in one.signals):
+        chain, faults = site.signals[kind], dict[int, str]()
+        if kind is SignalKind.ELECTRICITY_PRICE:
+            chain = with_bases(chain, request.sources)
+            where = f"InferenceSite {site.name}: spec.signals.{kind.value}"
+            faults = {f.index: f"{where}[{f.index}].basis: {f.message}" for f in price_faults(chain, request.sources)}
+        place, unit = place_of(site, kind), kind.unit(request.policy.currency)
+        for index, entry in enumerate(chain):
+            source = request.sources.get(entry.source)
+            if source is not None and isinstance(source.settings, LiveSettings):
+                query = SignalQuery(
+                    kind, entry.params, start, end, end, unit, site.time_zone, place=place, basis=entry.basis
+                )
+                yield HistoryQuestion(source, query, faults.get(index))
+    for pair in request.pairs:
+        reference = pair.entry.source
+        source = None if reference is None else request.sources.get(reference.source)
+        if reference is not None and source is not None and isinstance(source.settings, LiveSettings):
+            params = {**reference.params, "namespace": pair.demand.namespace}
+            query = SignalQuery(Measure.DEMAND, params, start, end, end, Measure.DEMAND.unit(""), pair.area.time_zone)
+            yield HistoryQuestion(source, query)
+
+
 async def import_history(
-    questions: Iterable[tuple[Source, SignalQuery]],
+    questions: Iterable[HistoryQuestion],
     hub: LiveHub,
     recordings: Recordings,
     now: datetime,
@@ -73,15 +92,13 @@ async def import_history(
     A service that fails keeps what it has brought until then.
     """
     found = []
-    for source, query in questions:
+    for asked in questions:
+        source, query, error = asked.source, asked.query, asked.fault
         question = Question(source.name, query.kind, query.params, query.place)
         service = source.settings.service if isinstance(source.settings, LiveSettings) else ""
-        past, error = FEEDS[service].past, None
-        if past is None:
-            error = f"{service} gives no history here; record it from now on"
-        elif query.kind is SignalKind.ELECTRICITY_PRICE and query.basis is None:
-            error = f"SignalSource {source.name}: {NO_BASIS}"
+        past = FEEDS[service].past
         if past is None or error is not None:
+            error = error or f"{service} gives no history here; record it from now on"
             found.append(Imported(question=question, service=service, error=error))
             continue
         result = Imported(question=question, service=service)
@@ -96,8 +113,8 @@ async def import_history(
                 start = end
                 if start < query.end:
                     await asyncio.sleep(past.pause_seconds)
-        except GreenLLMError as error:
-            result = replace(result, error=str(error))
+        except GreenLLMError as failed:
+            result = replace(result, error=str(failed))
         found.append(result)
     recordings.flush()
     return found
