@@ -51,11 +51,39 @@ def test_it_prints_tables(cli: Run, directory: Path) -> None:
         (["--interval", "1000"], "--interval: 1000 s neither divides the slot of 3600 s"),
         (["--policy", "other"], 'there is no GreenPolicy "other" (known: default)'),
         (["--from", "2027-01-01", "--to", "2026-01-01"], "leave no interval"),
-        (["--weights", "cost=much"], '--weighted: "cost=much" must be NAME=NUMBER'),
+        (["--weights", "cost=much"], '--weights: "cost=much" must be NAME=NUMBER'),
     ],
 )
 def test_wrong_options_are_one_message(cli: Run, options: list[str], message: str) -> None:
     ran = cli("backtest", EXAMPLE, *options)
+    assert ran.status == 2
+    assert message in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+PICK = ("what-if", "--set", "demand=2", "--pick")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("backtest", "--report", "missing/out.html"), "--report: missing/out.html: cannot be written: No such file"),
+        (("backtest", "--report", "/dev/null/out.html"), "--report: /dev/null/out.html: cannot be written: Not a dir"),
+        (("backtest", "--report", "/"), "--report: /: cannot be written: Is a directory;"),
+        (("backtest", "--report", "/proc/out.html"), "--report: /proc/out.html: cannot be written: "),
+        (("what-if", "--set", "demand=2", "--report", "missing/out.html"), "cannot be written: No such file"),
+        ((*PICK, "gold"), '--pick: "gold" is unknown (known: cost,'),
+        ((*PICK, "cost", "--to", "2026-10-29T04:00Z"), "--pick: two days at least are needed"),
+    ],
+)
+def test_what_would_fail_in_the_end_is_said_before_anything_runs(
+    cli: Run, directory: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], message: str
+) -> None:
+    def ran_all_the_same(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("green_llm.backtest.parallel.run_jobs", ran_all_the_same)
+    ran = cli(command[0], directory, "--from", "2026-10-29T00:00Z", *command[1:])
     assert ran.status == 2
     assert message in ran.err
     assert len(ran.err.splitlines()) == 1

@@ -90,6 +90,20 @@ class Picked:
     """Against the directory as it is, over ``reported`` alone."""
 
 
+def cut_of(span: Span, measure: str) -> int:
+    """The first interval after the first two thirds of whole days: what is chosen before it is reported from it on.
+
+    Raises:
+        InvalidInputError: the measure is unknown, or the time is too short to be parted.
+    """
+    _measure(measure)
+    per_day = 86400 // span.step_seconds
+    cut = int(span.count * FITTED_ON) // per_day * per_day
+    if not 0 < cut < span.count:
+        raise InvalidInputError("--pick: two days at least are needed: some to choose on, and some to report on")
+    return cut
+
+
 def pick(found: Found, measure: str) -> Picked:
     """Choose by one measure on the first two thirds of whole days, and report on the last third.
 
@@ -97,10 +111,7 @@ def pick(found: Found, measure: str) -> Picked:
         InvalidInputError: the measure is unknown, or the time is too short to be parted.
     """
     span = found.scenarios.backtest.span
-    per_day = 86400 // span.step_seconds
-    cut = int(span.count * FITTED_ON) // per_day * per_day
-    if not 0 < cut < span.count:
-        raise InvalidInputError("--pick: two days at least are needed: some to choose on, and some to report on")
+    cut = cut_of(span, measure)
     of = _measure(measure).of
     middle = span.slots.slot_start(cut)
     chosen = min(found.ran, key=lambda name: float(of(found.ran[name].tally.series)[:cut].sum()))

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from green_llm.cli.errors import Exit
-from green_llm.cli.options import numbers_of, weights_of
+from green_llm.cli.options import check_writable, numbers_of, weights_of
 from green_llm.cli.session import moment
 from green_llm.errors import InvalidInputError
 
@@ -62,6 +62,7 @@ def backtest(  # noqa: PLR0917 - options of a command
     from green_llm.cli.backtest_report import print_compared  # noqa: PLC0415
     from green_llm.cli.report import print_json  # noqa: PLC0415
 
+    check_writable(report, "--report")
     wanted = wanted_backtest(directory, start, end, policy, interval, against, static, weights, bounds=bounds)
     compared = run_with_progress(wanted, processes, scheduler)
     if report is not None:
@@ -103,7 +104,7 @@ def wanted_backtest(
     if static is not None:
         settings = Settings(split=_split(static, {site.name for site in request.sites}))
     if weights is not None:
-        settings = Settings(split=settings.split, weights=weights_of(weights))
+        settings = Settings(split=settings.split, weights=weights_of(weights, "--weights"))
     begin, last = (None if t is None else moment(t, name) for t, name in ((start, "--from"), (end, "--to")))
     return Backtest(
         world=world,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 
 from green_llm.domain.plan import Objective, Order, Tolerance
 from green_llm.errors import InvalidInputError
@@ -35,13 +37,32 @@ def order_of(objectives: str, tolerance: str | None) -> Order:
     return Order(tuple(names), tuple(given.get(name, Tolerance()) for name in names))
 
 
-def weights_of(text: str) -> dict[Objective, float]:
+def check_writable(path: Path | None, option: str) -> None:
+    """A file that is written once the work is done: that it can be is tried before.
+
+    Raises:
+        InvalidInputError: it cannot be written, or its folder does not exist.
+    """
+    if path is None:
+        return
+    try:
+        if path.exists():
+            path.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InvalidInputError(
+            f"{option}: {path}: cannot be written: {error.strerror}; nothing was run, name a file in a folder that exists"
+        ) from error
+
+
+def weights_of(text: str, option: str = "--weighted") -> dict[Objective, float]:
     """``cost=1,carbon=2`` as weights on raw units.
 
     Raises:
         InvalidInputError: an unknown objective, or a weight that is no number or below 0.
     """
-    return {_objective(name, "--weighted"): value for name, value in numbers_of(text, "--weighted").items()}
+    return {_objective(name, option): value for name, value in numbers_of(text, option).items()}
 
 
 def numbers_of(text: str, option: str) -> dict[str, float]:

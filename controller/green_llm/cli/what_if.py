@@ -13,6 +13,7 @@ from rich.table import Table
 
 from green_llm.cli.backtest import progress_bars, wanted_backtest
 from green_llm.cli.errors import Exit
+from green_llm.cli.options import check_writable
 from green_llm.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ def what_if(  # noqa: PLR0917 - options of a command
     from green_llm.backtest.what_if import setting_of  # noqa: PLC0415
     from green_llm.cli.report import print_json  # noqa: PLC0415
 
+    check_writable(report, "--report")
     wanted = wanted_backtest(directory, start, end, policy, interval, "", None, None, bounds=False)
+    if pick is not None:
+        found.cut_of(wanted.span, pick)
     given = tuple(setting_of(text) for text in settings or ())
     worlds = _worlds(directory, wanted, given, sweep, pareto=pareto)
     asked = found.Scenarios(backtest=wanted, worlds=worlds)
