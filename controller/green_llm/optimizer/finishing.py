@@ -15,7 +15,7 @@ from green_llm.optimizer.layout import Layout
 from green_llm.optimizer.lexicographic import EXACT, Done, Stage, keep
 from green_llm.optimizer.names import NAMES_WEIGHT, name_weights
 from green_llm.optimizer.session import Session
-from green_llm.optimizer.solver import FIXING_THRESHOLD, Ending, Method, Solution, Solver
+from green_llm.optimizer.solver import FIXING_THRESHOLD, Ending, Method, Solution
 from green_llm.optimizer.standard_form import Programme, StandardForm
 
 
@@ -33,14 +33,14 @@ def stay_close(
     done: Sequence[Done],
     columns: FloatArray,
     scales: dict[Objective, float],
-    solver: Solver,
+    session: Session,
     deadline: float | None,
 ) -> FloatArray:
     """Move the first slot as near to the weights in force as the budgets allow: minimise Σ λ |x − x_current|.
 
     What ties remain are broken as in ``remove_slack``.
     All other slots stay; the last objective may use its own tolerance. Returns the columns, changed in the first slot;
-    unchanged where no weight in force is known or time is up. What ``solver`` held is forgotten.
+    unchanged where no weight in force is known or time is up. What the session's solver held is forgotten.
     """
     first = _first_slot(form)
     current = form.layout.share(np.repeat(form.instance.current_shares[..., None], form.instance.slots, axis=3))
@@ -51,11 +51,13 @@ def stay_close(
     load = form.instance.demand[_triples(form.layout, known)]
     distance = np.concatenate([np.zeros(len(first)), np.repeat(load / load.mean(), 2)])
     tie_break = np.concatenate([_finishing_objective(form, scales)[first], np.zeros(2 * len(known))])
-    solver.load(_close_programme(form, done, columns, first, known, current[known]))
+    programme, solver = _close_programme(form, done, columns, first, known, current[known]), session.solver
+    session.begin_close(programme)
     moved = columns.copy()
     nearest = solver.minimise(distance, Method.DUAL, deadline)
     if nearest.ending is not Ending.OPTIMAL:
         return moved
+    session.remember_close(programme)
     moved[first] = nearest.columns[: len(first)]
     solver.fix_to_optimum(nearest, FIXING_THRESHOLD * len(known))
     unique = solver.minimise(tie_break, Method.DUAL, deadline)
@@ -113,23 +115,25 @@ def _close_programme(
     part = rows.matrix[:, first]
     elsewhere = rows.matrix @ columns - part @ columns[first]
     used = np.diff(part.indptr) > 0
+    part = part[used]
     # What the finished plan uses by rounding beyond a limit must not make this programme infeasible.
-    inside = part[used] @ columns[first]
+    inside = part @ columns[first]
     lower = np.minimum((rows.lower - elsewhere)[used], inside)
     upper = np.maximum((rows.upper - elsewhere)[used], inside)
-    count = len(known)
-    rows_of_known, place = np.arange(count), np.searchsorted(first, known)
-    picks = sparse.coo_array((np.ones(count), (rows_of_known, place)), shape=(count, len(first))).tocsr()
+    count, width = len(known), len(first)
+    places, factors = [np.searchsorted(first, known)], [np.ones(count)]
     if form.relaxed:
-        unserved = np.searchsorted(first, form.parts["unserved"].start + form.layout.column_triple[known])
-        picks = picks + sparse.coo_array((current, (rows_of_known, unserved)), shape=(count, len(first))).tocsr()
-    distances = sparse.kron(sparse.eye_array(count), np.array([[-1.0, 1.0]]), format="csr")
-    matrix = sparse.vstack(
-        [
-            sparse.hstack([part[used], sparse.csr_array((int(used.sum()), 2 * count))]),
-            sparse.hstack([picks, distances]),
-        ],
-        format="csr",
+        places.append(np.searchsorted(first, form.parts["unserved"].start + form.layout.column_triple[known]))
+        factors.append(current)
+    away = width + 2 * np.arange(count)
+    places, factors = [*places, away, away + 1], [*factors, np.full(count, -1.0), np.ones(count)]
+    matrix = sparse.csr_array(
+        (
+            np.concatenate([part.data, np.stack(factors, axis=1).ravel()]),
+            np.concatenate([part.indices, np.stack(places, axis=1).ravel()]),
+            np.concatenate([part.indptr, part.indptr[-1] + len(places) * np.arange(1, count + 1)]),
+        ),
+        shape=(part.shape[0] + count, width + 2 * count),
     )
     return Programme(
         matrix=matrix,

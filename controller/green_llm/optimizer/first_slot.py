@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from green_llm.domain.instance import FloatArray, Instance
-from green_llm.domain.plan import Objective, Plan, Tolerance
+from green_llm.domain.plan import Objective, Plan, Tolerance, Values
 from green_llm.optimizer.evaluate import facility_kwh, values, water_liters
 from green_llm.optimizer.finishing import stay_close
 from green_llm.optimizer.kernel import refill
 from green_llm.optimizer.layout import layout
 from green_llm.optimizer.lexicographic import Done, Stage
-from green_llm.optimizer.solver import Ending, Solution, Solver
+from green_llm.optimizer.session import Session
+from green_llm.optimizer.solver import Ending, Solution
 from green_llm.optimizer.standard_form import StandardForm
 
 BY_SLOT = (
@@ -29,7 +30,7 @@ def keep_weights(
     shares: FloatArray,
     grid: FloatArray,
     scales: dict[Objective, float],
-    solver: Solver,
+    session: Session,
     deadline: float | None,
 ) -> tuple[FloatArray, FloatArray]:
     """Shares [I,J,K,T] and grid energy [J,T] with the first slot moved to the weights in force: see ``stay_close``.
@@ -40,7 +41,7 @@ def keep_weights(
         shares: of the finished plan.
         grid: of the finished plan, kWh.
         scales: of the objectives.
-        solver: what it held is forgotten.
+        session: what its solver held is forgotten.
         deadline: a ``time.perf_counter`` reading.
     """
     if np.isnan(instance.current_shares).all() or not instance.demand[..., 0].any():
@@ -58,24 +59,23 @@ def keep_weights(
     n = form.layout.column_triple
     mine = shares[form.layout.areas[n], form.layout.column_site, form.layout.classes[n], 0]
     columns = np.concatenate([mine, grid[:, 0]])
-    done = []
+    done, worth = [], _elsewhere(instance, shares, grid)
     for weights, most, scale in budgets:
         coefficients = sum((w * form.objectives[o] for o, w in weights.items()), start=np.zeros(len(columns)))
-        elsewhere = _elsewhere(instance, weights, shares, grid)
+        elsewhere = sum(weight * worth.of(objective) for objective, weight in weights.items())
         done.append(_held(coefficients, most - elsewhere, scale))
-    moved = stay_close(form, done, columns, scales, solver, deadline)
+    moved = stay_close(form, done, columns, scales, session, deadline)
     return _with_first(form, moved, shares, grid)
 
 
-def _elsewhere(instance: Instance, weights: Mapping[Objective, float], shares: FloatArray, grid: FloatArray) -> float:
-    """What all slots but the first add to a weighted objective."""
+def _elsewhere(instance: Instance, shares: FloatArray, grid: FloatArray) -> Values:
+    """What all slots but the first add to the objectives."""
     later = replace(
         instance,
         slots=instance.slots - 1,
         **{name: getattr(instance, name)[..., 1:].copy() for name in BY_SLOT},
     )
-    worth = values(later, Plan(shares[..., 1:].copy(), grid[:, 1:].copy(), np.zeros_like(later.demand)))
-    return sum(weight * worth.of(objective) for objective, weight in weights.items())
+    return values(later, Plan(shares[..., 1:].copy(), grid[:, 1:].copy(), np.zeros_like(later.demand)))
 
 
 def _held(coefficients: FloatArray, most: float, scale: float) -> Done:

@@ -6,8 +6,8 @@ two together on instances with every optional field. A faster method of solving 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -36,9 +36,9 @@ class _Block:
     lower: FloatArray
     upper: FloatArray
 
-    def matrix(self, width: int) -> sparse.csr_array:
-        values, rows, columns = (np.concatenate(parts) for parts in zip(*self.terms, strict=True))
-        return sparse.csr_array(sparse.coo_array((values, (rows, columns)), shape=(len(self.upper), width)))
+    def below(self, row: int) -> Iterator[Terms]:
+        """The non-zeros with rows counted in a programme where the block begins at ``row``."""
+        return ((values, rows + row, columns) for values, rows, columns in self.terms)
 
 
 class _Kernel:
@@ -151,7 +151,10 @@ def refill(instance: Instance, layout: Layout, *, relaxed: bool = False) -> Stan
         kernel.balance(), kernel.water_cap(), kernel.capacity(), kernel.all_served(),
         kernel.delay_limit(), kernel.share_groups(), kernel.fixed(),
     )  # fmt: skip
-    matrix: Any = sparse.vstack([block.matrix(kernel.width) for block in blocks], format="csr")
+    begins = np.cumsum([0, *(len(block.upper) for block in blocks)]).tolist()
+    terms = [part for block, row in zip(blocks, begins, strict=False) for part in block.below(row)]
+    values, rows, columns = (np.concatenate(parts) for parts in zip(*terms, strict=True))
+    matrix = sparse.csr_array(sparse.coo_array((values, (rows, columns)), shape=(begins[-1], kernel.width)))
     matrix.eliminate_zeros()
     lower, upper = kernel.bounds()
     return StandardForm(

@@ -213,7 +213,7 @@ def _finish(task: _Task, form: StandardForm, ended: Run, termination: Terminatio
     if finished.ending is not Ending.OPTIMAL:
         late = Termination.TIME_LIMIT if termination is Termination.OPTIMAL else termination
         return _result(task, _Found.of_whole(task, form, ended, ended.last.columns, late))
-    columns = stay_close(form, ended.done, finished.columns, task.scales, task.session.solver, task.deadline)
+    columns = stay_close(form, ended.done, finished.columns, task.scales, task.session, task.deadline)
     return _result(task, _Found.of_whole(task, form, ended, columns, termination, seconds_since(begun)))
 
 
@@ -258,9 +258,7 @@ class _Found:
             begun = time.perf_counter()
             weights = [task.weights] if task.weights is not None else [{o: 1.0} for o in task.named]
             budgets = [(w, end.budget, end.scale) for w, end in zip(weights, planned.ends, strict=True)]
-            shares, grid = keep_weights(
-                task.instance, budgets, shares, grid, task.scales, task.session.solver, task.deadline
-            )
+            shares, grid = keep_weights(task.instance, budgets, shares, grid, task.scales, task.session, task.deadline)
             seconds += seconds_since(begun)
         return cls(
             method="decomposition" if task.weights is None else task.method,

@@ -55,17 +55,20 @@ def _bindings(kind: _Kind, objectives: Sequence[Objective], scales: FloatArray) 
     floor = PRICED * scales.reshape(-1, *[1] * kind.cap.ndim) / size
     priced = np.isfinite(kind.cap) & (np.abs(kind.derivatives) > floor)
     tight = kind.used >= kind.cap - BINDS * np.maximum(1.0, size)
-    for index in map(tuple, np.argwhere(priced.any(axis=0) | tight).tolist()):
+    found = np.nonzero(priced.any(axis=0) | tight)
+    units = [objective.unit for objective in objectives[: len(scales)]]
+    rows = zip(
+        zip(*(axis.tolist() for axis in found), strict=True), kind.used[found].tolist(), kind.cap[found].tolist(),
+        np.moveaxis(kind.derivatives, 0, -1)[found].tolist(), np.moveaxis(priced, 0, -1)[found].tolist(), strict=True,
+    )  # fmt: skip
+    for index, used, cap, derivatives, counts in rows:
         unit = kind.unit(*index)
         prices = tuple(
-            ShadowPrice(objective, float(kind.derivatives[(n, *index)]), f"{objective.unit}/{unit}")
-            for n, objective in enumerate(objectives[: len(scales)])
-            if priced[(n, *index)]
+            ShadowPrice(objective, price, f"{per}/{unit}")
+            for objective, per, price, counted in zip(objectives, units, derivatives, counts, strict=False)
+            if counted
         )
-        yield Binding(
-            limit=kind.limit, where=kind.where(*index), used=float(kind.used[index]), cap=float(kind.cap[index]),
-            unit=unit, prices=prices,
-        )  # fmt: skip
+        yield Binding(limit=kind.limit, where=kind.where(*index), used=used, cap=cap, unit=unit, prices=prices)
 
 
 def total_derivatives(ends: Sequence[PhaseEnd]) -> list[LimitDuals]:

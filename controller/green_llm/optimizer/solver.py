@@ -96,7 +96,8 @@ class Solver:
         self._row_lower, self._row_upper = form.row_lower.copy(), form.row_upper.copy()
         self._row_units = np.ones(rows)
         # A dual is per unit of its row: a row in thousands of tokens moves by thousands.
-        self._row_sizes = np.maximum(1.0, abs(form.matrix).max(axis=1).toarray().ravel() if rows and columns else 1.0)
+        self._row_sizes = np.ones(rows)
+        np.maximum.at(self._row_sizes, np.repeat(np.arange(rows), np.diff(form.matrix.indptr)), abs(form.matrix.data))
         self._indices = np.arange(columns, dtype=np.int32)
         self._highs.passModel(lp)
 
@@ -133,10 +134,13 @@ class Solver:
         held = np.where(at_lower, self._lower[columns], self._upper[columns])
         self._lower[columns], self._upper[columns] = held, held
         self._highs.changeColsBounds(len(columns), columns.astype(np.int32), held, held)
-        for row in np.nonzero(np.abs(solution.row_duals) * self._row_sizes > threshold)[0].tolist():
-            side = self._row_lower[row] if solution.row_duals[row] > 0 else self._row_upper[row]
-            self._row_lower[row] = self._row_upper[row] = side
-            self._highs.changeRowBounds(row, side / self._row_units[row], side / self._row_units[row])
+        rows = np.nonzero(np.abs(solution.row_duals) * self._row_sizes > threshold)[0]
+        sides = np.where(solution.row_duals[rows] > 0, self._row_lower[rows], self._row_upper[rows])
+        self._row_lower[rows], self._row_upper[rows] = sides, sides
+        seen = sides / self._row_units[rows]
+        self._highs.changeRowsBounds(  # type: ignore[attr-defined]  # its stub lacks it
+            len(rows), rows.astype(np.int32), seen, seen
+        )
 
     def minimise(
         self, coefficients: FloatArray, method: Method, deadline: float | None = None, unit: float = 1.0
