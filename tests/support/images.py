@@ -92,6 +92,17 @@ def operator() -> str:
     return OPERATOR
 
 
+def of_program(program: Path, *config: str) -> str:
+    """An image of a program of this machine on the Debian base; its name has the program's age, so that a newer one is built."""
+    image = f"local.test/{program.name}:{int(program.stat().st_mtime)}"
+    if not has(image):
+        container = buildah("from", base())
+        buildah("copy", "-q", container, program.resolve(), f"/usr/local/bin/{program.name}")
+        buildah("config", "--entrypoint", json.dumps([f"/usr/local/bin/{program.name}"]), *config, container)
+        buildah("commit", "-q", "--rm", container, image)
+    return image
+
+
 def inspect(image: str) -> dict[str, Any]:
     """What the image says of itself."""
     found: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", image))["OCIv1"]

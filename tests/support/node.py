@@ -20,6 +20,7 @@ import yaml
 
 from support import images
 from support.control_plane import ControlPlane, free_port
+from support.names import DOMAIN, Names
 
 ADDRESS, POD_NETWORK = "10.203.0.1", "10.202.0.0/24"
 LINK, BRIDGE = "k8s0", "cni0"
@@ -29,7 +30,7 @@ PLUGINS = Path("/usr/lib/cni")
 PROGRAMS = ("kube-scheduler", "kube-proxy", "kubelet", "containerd", "containerd-shim-runc-v2", "ctr")
 DEBIAN = {
     "runc": "runc", "ip": "iproute2", "nft": "nftables", "conntrack": "conntrack", "buildah": "buildah",
-    "mmdebstrap": "mmdebstrap", "setpriv": "util-linux",
+    "mmdebstrap": "mmdebstrap", "setpriv": "util-linux", "dnsmasq": "dnsmasq-base",
 }  # fmt: skip
 
 
@@ -56,6 +57,7 @@ class Node:
     def __init__(self, plane: ControlPlane) -> None:
         self.plane = plane
         self.root = plane.root / "node"
+        self._names = Names(plane, ADDRESS)
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
@@ -67,6 +69,7 @@ class Node:
             if (hierarchy / "cpuset.cpus").exists():  # version 1: a new one is empty
                 for name in ("cpuset.cpus", "cpuset.mems"):
                     (hierarchy / CGROUP / name).write_text((hierarchy / name).read_text())
+        self._names.start()
         self._start_containerd()
         self.load(images.pause())
         self._start_kubernetes()
@@ -76,7 +79,12 @@ class Node:
         """Make an image of ours known to the node."""
         self._ctr("images", "import", images.archive(image))
 
+    def name(self, image: str, name: str) -> None:
+        """Let the node know an image that it has by another name too."""
+        self._ctr("images", "tag", "--force", image, name)
+
     def stop(self) -> None:
+        self._names.stop()
         for program in ("kubelet", "kube-proxy", "kube-scheduler", "containerd"):
             if program in self.plane.processes:
                 self.plane.stop_program(program)
@@ -208,7 +216,8 @@ KUBELET: dict[str, object] = {
     "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
     "authorization": {"mode": "AlwaysAllow"}, "cgroupDriver": "cgroupfs", "cgroupRoot": f"/{CGROUP}",
     "enforceNodeAllocatable": [], "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%"},
-    "failCgroupV1": False, "failSwapOn": False, "imageGCHighThresholdPercent": 100,
+    "failCgroupV1": False, "failSwapOn": False, "clusterDNS": [ADDRESS], "clusterDomain": DOMAIN,
+    "imageGCHighThresholdPercent": 100,
     "localStorageCapacityIsolation": False, "readOnlyPort": 0,
 }  # fmt: skip
 PROXY: dict[str, object] = {
