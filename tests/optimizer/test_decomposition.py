@@ -22,10 +22,10 @@ from green_llm.optimizer import Planner, Session, block, decomposition, optimize
 from green_llm.optimizer.block import StoppedError
 from green_llm.optimizer.block_programme import BALANCE, CAPACITY, DELAY, SERVED, Data, assemble
 from green_llm.optimizer.coefficients import scales
+from green_llm.optimizer.compilation import compile_model
 from green_llm.optimizer.kernel import refill
 from green_llm.optimizer.layout import layout
 from green_llm.optimizer.solver import Ending, Method, Solver
-from green_llm.optimizer.standard_form import compile_model
 from green_llm.optimizer.units import Triples, coarse, units
 from green_llm.optimizer.verify import check
 from support.instances import an_instance, changed, paper_size, random_instance, shaken

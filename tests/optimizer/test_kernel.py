@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from green_llm.domain.instance import Instance
+from green_llm.optimizer.compilation import compile_model
 from green_llm.optimizer.kernel import refill
 from green_llm.optimizer.layout import layout
-from green_llm.optimizer.standard_form import StandardForm, compile_model
+from green_llm.optimizer.standard_form import StandardForm
 from support.instances import random_instance, shaken
 
 

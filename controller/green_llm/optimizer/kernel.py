@@ -1,6 +1,6 @@
 """The programme's arrays from new data, by numpy alone: what keeps a live process fast.
 
-``refill`` gives entry for entry what ``standard_form.compile_model`` compiles from the Pyomo model; a test holds the
+``refill`` gives entry for entry what ``compilation.compile_model`` compiles from the Pyomo model; a test holds the
 two together on instances with every optional field. A faster method of solving starts here, not at Pyomo.
 """
 
