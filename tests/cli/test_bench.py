@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from green_llm.optimizer.coefficients import delay_seconds
 from green_llm.optimizer.scaled import scaled
 
 Cli = Any
@@ -41,3 +42,9 @@ def test_the_same_seed_is_the_same_instance() -> None:
     one, other = scaled(3, 3, 2, 4, seed=5), scaled(3, 3, 2, 4, seed=5)
     assert (one.demand == other.demand).all()
     assert not (one.demand == scaled(3, 3, 2, 4, seed=6).demand).all()
+
+
+def test_few_sites_have_a_plan() -> None:
+    made = scaled(200, 3, 10, 4, seed=2)
+
+    assert (delay_seconds(made).min(axis=1).max(axis=-1) <= made.delay_limit).all()

@@ -91,8 +91,11 @@ def scaled(
         "fixed_shares": np.full((areas, sites, classes), np.nan), "current_shares": np.full((areas, sites, classes), np.nan),
     }  # fmt: skip
     tokens = fields["input_tokens"] + fields["output_tokens"]
+    least, mean = _delays(fields, tokens)
+    # With few sites, even the nearest one may be slower than a class's limit.
+    fields["delay_limit"] = np.maximum(fields["delay_limit"], least.max(axis=-1))
     if tight_delay:
-        fields["delay_limit"] = _tight(fields, tokens)
+        fields["delay_limit"] = (least + 0.35 * (mean - least)).max(axis=-1)
     cap = None
     if water_share is not None:
         per_query = energy_in * fields["input_tokens"] + energy_out * fields["output_tokens"]
@@ -104,14 +107,12 @@ def scaled(
     )  # fmt: skip
 
 
-def _tight(fields: dict[str, Any], tokens: FloatArray) -> FloatArray:
-    """Delay limits [I,K], the least that every slot can keep."""
+def _delays(fields: dict[str, Any], tokens: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Delays of one full share at the nearest site and on average, s, [I,K,T]."""
     load = (fields["demand"] * tokens[:, None])[:, None]
     delay = fields["token_size"][:, None] * load / fields["bandwidth"][:, :, None, None]
     delay = delay + fields["network_delay"][:, :, None, None] + fields["processing_delay"][None, :, :, None] * load
-    least, mean = delay.min(axis=1), delay.mean(axis=1)
-    found: FloatArray = (least + 0.35 * (mean - least)).max(axis=-1)
-    return found
+    return delay.min(axis=1), delay.mean(axis=1)
 
 
 def _names(kind: str, count: int) -> tuple[str, ...]:
