@@ -218,7 +218,8 @@ async def test_back_off_grows(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.sleep(0.1)
         assert [p.value for p in (await found.fetch(source, query())).points] == [9.0]
         waits = [b - a for a, b in pairwise(moments)]
-        assert waits[0] < waits[1] < waits[2]
+        # Never shorter than it says, of which chance takes up to a twentieth; how much longer is the machine's affair.
+        assert all(wait > 0.9 * least for wait, least in zip(waits, (0.05, 0.1, 0.2), strict=True))
         assert found.health["awattar"].errors == {Reason.SERVER: 3}
 
 

@@ -22,7 +22,7 @@ from green_llm.signals.collect import Collector
 from green_llm.signals.http import HttpClient
 from green_llm.signals.live import LiveHub
 from green_llm.signals.registry import FEEDS
-from support.prometheus_server import SCRAPE, arriving_per_s, prometheus_server
+from support.prometheus_server import SCRAPE, YOUNG_PER_S, arriving_per_s, prometheus_server
 from support.resources import ROUTE, a_demand, a_fleet, a_route, a_site, backend
 
 pytestmark = pytest.mark.skipif(
@@ -77,6 +77,32 @@ async def test_what_arrives_is_what_the_gateway_counts(prometheus: str, template
     assert found.error_ratio is not None
     assert found.error_ratio < 0.1
     assert found.mean_delay_s == pytest.approx(0.25, rel=0.01), "as the gateway has measured it, not planned with"
+
+
+async def test_a_step_that_is_not_counted_whole_is_no_value(prometheus: str) -> None:
+    """A rule that Prometheus has first seen ten minutes into a step: what rate() says of that step is too little."""
+    hub = LiveHub(HttpClient({prometheus}), FEEDS, no_secret, first_wait_seconds=10.0)
+    template = source(prometheus, "EnvoyGateway")
+    plain = source(
+        prometheus, "EnvoyGateway", demand=TEMPLATES["EnvoyGateway"].queries[Measure.DEMAND].partition(" and ")[0]
+    )
+    now = datetime.now(UTC)
+    end = now - timedelta(minutes=15)  # nothing is scraped any more
+    params = {"route": "young", "rule": "0"}
+    query = SignalQuery(
+        Measure.DEMAND, params | {"namespace": "inference"}, now - timedelta(hours=4), end, now, "queries/h", "UTC"
+    )
+    try:
+        collector = Collector(no_file, hub)
+        whole, all_steps = [
+            (await collector.series(replace(asked, name=name), SourceRef(name, params), query)).points
+            for name, asked in (("gateway", template), ("plain", plain))
+        ]
+    finally:
+        await hub.close()
+    assert [point.value for point in whole] == pytest.approx([3600 * YOUNG_PER_S] * len(whole), rel=0.01)
+    assert [point.end for point in whole] == [point.end for point in all_steps][1:]
+    assert all_steps[0].value < 0.5 * 3600 * YOUNG_PER_S
 
 
 async def test_a_step_of_its_own(prometheus: str) -> None:

@@ -20,6 +20,8 @@ import aiohttp
 
 DAYS, SCRAPE = 3, 60
 RULE = "httproute/inference/iowa/rule/0"
+YOUNG = "httproute/inference/young/rule/0"
+YOUNG_PER_S = 3.0
 
 
 def arriving_per_s(moment: float) -> float:
@@ -27,13 +29,19 @@ def arriving_per_s(moment: float) -> float:
     return 2.0 + math.sin(moment / 86400 * 2 * math.pi)
 
 
+def young_since(now: float) -> float:
+    """When a rule was first scraped: two hours ago, ten minutes into a quarter of an hour."""
+    return now // 900 * 900 - 7200 + 600
+
+
 def exposition(now: float) -> str:
-    """Three days of counters. The gateway's restarts on the way; retries count in its total too."""
+    """Three days of counters, and one of less. The gateway's restarts on the way; retries count in its total too."""
     counters = {
         f'envoy_cluster_upstream_rq_total{{envoy_cluster_name="{RULE}"}}': lambda t: 1.1 * arriving_per_s(t),
         f'envoy_cluster_upstream_rq_retry{{envoy_cluster_name="{RULE}"}}': lambda t: 0.1 * arriving_per_s(t),
         'envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/other/iowa/rule/0"}': lambda _: 50.0,
         'envoy_cluster_upstream_rq_total{envoy_cluster_name="httproute/inference/iowa/rule/01"}': lambda _: 50.0,
+        f'envoy_cluster_upstream_rq_total{{envoy_cluster_name="{YOUNG}"}}': lambda _: YOUNG_PER_S,
         'istio_requests_total{reporter="source",source_workload="gw",request_host="iowa.example.com",destination_service_name="a"}': arriving_per_s,
         **{
             f'istio_requests_total{{reporter="source",source_workload="shared",request_host="iowa.example.com",destination_service_name="llm-{site}",destination_service_namespace="inference"}}': lambda _, rate=rate: rate
@@ -53,7 +61,7 @@ def exposition(now: float) -> str:
     start = (now - DAYS * 86400) // SCRAPE * SCRAPE
     lines = []
     for name, rate in counters.items():
-        total, moment, restarted = 0.0, start, False
+        total, moment, restarted = 0.0, young_since(now) if YOUNG in name else start, False
         lines.append(f"# TYPE {name.partition('{')[0].removesuffix('_total')} unknown")
         while moment <= now:
             if not restarted and "inference/iowa" in name and moment > now - 40 * 3600:

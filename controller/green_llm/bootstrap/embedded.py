@@ -27,7 +27,7 @@ from green_llm.services.planning import Planning
 from green_llm.services.ports import LedgerStore
 from green_llm.services.restating import KnownKey, covering, known_of
 from green_llm.settings import Settings
-from green_llm.signals.calibrate import Calibrated, calibrate
+from green_llm.signals.calibrate import Calibrated, Calibration
 from green_llm.signals.check import SourceCheck, check_guards, check_measures, check_sources
 from green_llm.signals.collect import Collector
 from green_llm.signals.http import HttpClient
@@ -201,8 +201,14 @@ class EmbeddedRun:
         """Fit sites to what their servers have measured; ``only`` names one."""
         resources = self.store.load().resources
         sites = [site for name, site in sorted(resources.sites.items()) if only in (None, name)]
+        classes: dict[str, set[str]] = {}
+        for demand in resources.demands.values():
+            for query_class in demand.classes.values():
+                classes.setdefault(query_class.profile, set()).add(query_class.name)
+        by_profile = {profile: sorted(names) for profile, names in classes.items()}
+        asking = Calibration(resources.sources, self.hub, start, end, step_seconds)
         try:
-            return await calibrate(sites, resources.sources, self.hub, start, end, step_seconds)
+            return [entry for site in sites for entry in await asking.site(site, by_profile)]
         finally:
             await self.hub.close()
 

@@ -33,10 +33,10 @@ def calibrate(
     site: Annotated[str | None, typer.Option(help="Only this InferenceSite.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Fit how delay grows with load, per site and profile, to what servers have measured; nothing is written.
+    """Fit how delay grows with load, per site, profile and class, to what servers have measured; nothing is written.
 
     Sources are those that sites name in performance[].measurements (the template Vllm measures all that is needed).
-    Exit status: 0 every profile was fitted, 1 some were not.
+    Classes are told apart where series carry a label class. Exit status: 0 all were fitted, 1 some were not.
     """
     from green_llm.bootstrap.embedded import EmbeddedRun  # noqa: PLC0415 - heavy: --help must not wait for it
     from green_llm.cli.report import print_json  # noqa: PLC0415
@@ -66,10 +66,12 @@ def _document(entry: Calibrated) -> dict[str, Any]:
     return {
         "site": entry.site,
         "profile": entry.profile,
+        "class": entry.query_class,
         "source": entry.source,
         "stated_tokens_per_second": entry.stated_tokens_per_second,
         "fit": fitted,
         "error": None if isinstance(entry.fit, Fit) else entry.fit,
+        "note": entry.note,
     }
 
 
@@ -81,9 +83,11 @@ def _print(found: list[Calibrated]) -> None:
     for column in (
         "site",
         "profile",
+        "class",
         "stated tokens/s",
         "measured tokens/s",
         "delay without load",
+        "others’ tokens count",
         "R²",
         "samples",
         "load",
@@ -95,9 +99,11 @@ def _print(found: list[Calibrated]) -> None:
             table.add_row(
                 entry.site,
                 entry.profile,
+                entry.query_class or "all",
                 f"{entry.stated_tokens_per_second:.4g}",
                 f"{fit.throughput_tokens_per_second:.4g} ± {fit.throughput_error:.2g}",
                 f"{fit.base_delay_s * 1000:.0f} ± {fit.base_delay_error_s * 1000:.2g} ms",
+                "" if fit.others_ratio is None else f"{fit.others_ratio:.2f} ± {fit.others_ratio_error:.2g}",
                 f"{fit.explained:.2f}",
                 str(fit.samples),
                 f"{fit.least_tokens_per_second:.4g} … {fit.most_tokens_per_second:.4g} tokens/s",
@@ -106,20 +112,28 @@ def _print(found: list[Calibrated]) -> None:
         console = Console()
         console.print(table, soft_wrap=True)
     for entry in found:
-        if not isinstance(entry.fit, Fit):
-            typer.echo(f"InferenceSite {entry.site}: {entry.profile}: {entry.fit}")
+        name = ": ".join(part for part in (entry.site, entry.profile, entry.query_class) if part)
+        for text in (entry.fit, entry.note):
+            if isinstance(text, str) and text:
+                typer.echo(f"InferenceSite {name}: {text}")
     typer.echo(_snippet(found), nl=False)
 
 
 def _snippet(found: list[Calibrated]) -> str:
-    """What to put into the manifests."""
+    """What to put into the manifests; what a class alone does is a comment, as sites are described by profile."""
     lines = []
     for name in dict.fromkeys(entry.site for entry in found if isinstance(entry.fit, Fit)):
         lines += [f"\n# InferenceSite {name}", "spec:", "  performance:"]
         for entry in found:
             if entry.site == name and isinstance(entry.fit, Fit):
-                fit = entry.fit
-                value = max(1, round(fit.throughput_tokens_per_second))
-                error = f"± {fit.throughput_error:.2g} (95 %), {fit.samples} samples"
-                lines += [f"    - profile: {entry.profile}", f"      throughputTokensPerSecond: {value}   # {error}"]
+                lines += _value(entry, entry.fit)
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def _value(entry: Calibrated, fit: Fit) -> list[str]:
+    """A profile's value, or a class's."""
+    value = max(1, round(fit.throughput_tokens_per_second))
+    error = f"± {fit.throughput_error:.2g} (95 %), {fit.samples} samples"
+    if entry.query_class is not None:
+        return [f"      # {entry.profile}, class {entry.query_class} alone: {value} {error}"]
+    return [f"    - profile: {entry.profile}", f"      throughputTokensPerSecond: {value}   # {error}"]

@@ -125,38 +125,45 @@ class QueryTemplate:
     params: Mapping[str, str]
 
 
+CLASS = "class"
+"""Parameter of a query that can tell classes apart: a class, as a regular expression; all of them unless it is given."""
 OBJECT_NAME = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
-_RULE = "httproute/${namespace:regex}/${route:regex}/rule/$rule(/.*)?"
+_RULE = 'envoy_cluster_name=~"httproute/${namespace:regex}/${route:regex}/rule/$rule(/.*)?"'
 _ENVOY = {
-    name: f'sum(rate(envoy_cluster_upstream_rq_{name}{{envoy_cluster_name=~"{_RULE}"}}[$window]))'
+    name: f"sum(rate(envoy_cluster_upstream_rq_{name}{{{_RULE}}}[$window]))"
     for name in ("total", "retry", "time_sum", "time_count")
 }
 _ISTIO = 'istio_{}{{reporter="source",source_workload="$gateway",request_host="$host"}}[$window]'
 _ISTIO_TO_BACKEND = _ISTIO.format("requests_total").replace(
     "}", ',destination_service_name="$backend",destination_service_namespace="$backendNamespace"}'
 )
+_COUNTED = " and sum({} offset $window)"
+"""What a counter that began within the window has counted says too little of it: rate() divides by the whole."""
 _VLLM = "sum(rate(vllm:{}_total{{{}}}[$window]))"
-_MODEL = 'model_name="$model",site="$site"'
+_MODEL = f'model_name="$model",site="$site",class=~"${CLASS}"'
 _FINISHED = _VLLM.format("request_success", _MODEL)
 _BUCKETS = f"sum by (le) (rate(vllm:e2e_request_latency_seconds_bucket{{{_MODEL}}}[$window]))"
 _TOKENS = {name: _VLLM.format(f"{name}_tokens", _MODEL) for name in ("prompt", "generation")}
 _LATENCY = {
     part: f"sum(rate(vllm:e2e_request_latency_seconds_{part}{{{_MODEL}}}[$window]))" for part in ("sum", "count")
 }
+_VLLM_COUNTED = _COUNTED.format(f"vllm:prompt_tokens_total{{{_MODEL}}}")
 _HTTP = 'sum(rate(http_requests_total{{site="$site",handler=~"/v1/.*"{}}}[$window]))'
 _STALLED = f"(sum(vllm:num_requests_running{{{_MODEL}}}) > 0) and ({_TOKENS['generation']} == 0)"
 TEMPLATES = {
     "EnvoyGateway": QueryTemplate(
         # Retries are not arrivals. A rule's Envoy cluster is named by its place in the route.
         {
-            Measure.DEMAND: f"{_ENVOY['total']} - ({_ENVOY['retry']} or vector(0))",
+            Measure.DEMAND: f"{_ENVOY['total']} - ({_ENVOY['retry']} or vector(0))"
+            + _COUNTED.format(f"envoy_cluster_upstream_rq_total{{{_RULE}}}"),
             Measure.MEAN_DELAY: f"{_ENVOY['time_sum']} / {_ENVOY['time_count']} / 1000",
         },
         {"route": OBJECT_NAME, "rule": "[0-9]{1,3}"},
     ),
     "Istio": QueryTemplate(
         {
-            Measure.DEMAND: f"sum(rate({_ISTIO.format('requests_total')}))",
+            Measure.DEMAND: f"sum(rate({_ISTIO.format('requests_total')}))"
+            + _COUNTED.format(_ISTIO.format("requests_total").removesuffix("[$window]")),
             Measure.SERVED: f"sum(rate({_ISTIO_TO_BACKEND}))",
             Measure.MEAN_DELAY: f"sum(rate({_ISTIO.format('request_duration_milliseconds_sum')})) / "
             f"sum(rate({_ISTIO.format('request_duration_milliseconds_count')})) / 1000",
@@ -165,11 +172,11 @@ TEMPLATES = {
     ),
     "Vllm": QueryTemplate(
         {
-            Measure.FINISHED: _FINISHED,
+            Measure.FINISHED: _FINISHED + _VLLM_COUNTED,
             Measure.INPUT_TOKENS: f"{_TOKENS['prompt']} / {_FINISHED}",
             Measure.OUTPUT_TOKENS: f"{_TOKENS['generation']} / {_FINISHED}",
             Measure.MEAN_DELAY: f"{_LATENCY['sum']} / {_LATENCY['count']}",
-            Measure.THROUGHPUT: f"{_TOKENS['prompt']} + {_TOKENS['generation']}",
+            Measure.THROUGHPUT: f"{_TOKENS['prompt']} + {_TOKENS['generation']}" + _VLLM_COUNTED,
             Measure.P95_DELAY: f"histogram_quantile(0.95, {_BUCKETS})",
             # Of what is answered; all of it, where there are queries and no token comes: a server that hangs counts no errors.
             Measure.ERROR_RATIO: "(({} or vector(0)) / ({} > 0)) or (({}) * 0 + 1)".format(

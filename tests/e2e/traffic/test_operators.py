@@ -78,7 +78,7 @@ def test_an_operator_killed_and_upgraded(world: World, capsys: pytest.CaptureFix
         print(f"\nkilled: {killed}\nkilled and upgraded: {upgraded}")
 
 
-@pytest.mark.timeout(580)
+@pytest.mark.timeout(700)
 def test_an_operator_isolated_for_five_minutes(
     world: World, partition: Partition, capsys: pytest.CaptureFixture[str]
 ) -> None:

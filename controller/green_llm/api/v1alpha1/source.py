@@ -135,7 +135,8 @@ class PrometheusQuery(Model):
     query: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
         description="PromQL with one series as its result. $name is a parameter, ${name:regex} one inside a pattern, "
         "$window the time between two values (60s for p95Delay and errorRatio), $namespace that of the demand which asks; in "
-        "servedQueries $backend and $backendNamespace name the back-end."
+        "servedQueries $backend and $backendNamespace name the back-end, and $class is a class as a regular expression, all "
+        "of them but for green-llm calibrate."
     )
 
 

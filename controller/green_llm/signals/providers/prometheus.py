@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from green_llm.domain.series import Measure, Point, Quality
+from green_llm.domain.services import CLASS
 from green_llm.domain.units import SECONDS_PER_HOUR
 from green_llm.errors import SignalError
 from green_llm.signals.feed import Ask, Feed, Found, Past, Request, json_of, list_of, number, ordered
@@ -63,7 +64,7 @@ def filled(ask: Ask) -> str:
         SignalError: it names a parameter that is not given.
     """
     window = RECENT_WINDOW_SECONDS if _recent(ask) else step_seconds(ask)
-    values = {**ask.params, "window": f"{window}s"}
+    values = {CLASS: ".*", **ask.params, "window": f"{window}s"}
 
     def text(match: re.Match[str]) -> str:
         name = match[1] or match[2]
