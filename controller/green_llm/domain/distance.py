@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
-from green_llm.domain.topology import Area, NetworkLink, Site
+from green_llm.domain.topology import Area, Location, NetworkLink, Site
 
 EARTH_RADIUS_KM = 6371.0
 """Mean radius (IUGG)."""
@@ -19,13 +20,18 @@ def link(area: Area, site: Site) -> NetworkLink:
     given = area.network.get(site.name)
     if given is not None:
         return given
-    kilometres = _great_circle_km(area, site) * STRETCH
+    return _through_fibre(area.location, site.location)
+
+
+@lru_cache(maxsize=4096)
+def _through_fibre(one: Location, two: Location) -> NetworkLink:
+    """The same of every interval."""
+    kilometres = _great_circle_km(one, two) * STRETCH
     return NetworkLink(latency_s=2.0 * kilometres / LIGHT_IN_FIBRE_KM_PER_S)
 
 
-def _great_circle_km(area: Area, site: Site) -> float:
+def _great_circle_km(one: Location, two: Location) -> float:
     """Haversine formula."""
-    one, two = area.location, site.location
     lat1, lat2 = math.radians(one.latitude), math.radians(two.latitude)
     half = math.radians(two.longitude - one.longitude) / 2.0
     chord = math.sin((lat2 - lat1) / 2.0) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin(half) ** 2

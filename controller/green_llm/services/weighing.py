@@ -95,6 +95,8 @@ def static_shares(pair: PairRequest, routes: Mapping[RouteKey, Route]) -> SiteSh
 
 def _mean(found: Sequence[SiteShares | None]) -> SiteShares | None:
     known = [shares for shares in found if shares is not None]
+    if len(known) == 1:
+        return dict(sorted(known[0].items()))
     sites = {site for shares in known for site in shares}
     return (
         {site: sum(shares.get(site, 0.0) for shares in known) / len(known) for site in sorted(sites)} if known else None

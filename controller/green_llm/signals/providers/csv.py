@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from green_llm.signals.table import Table
 
 ReadText = Callable[[str], tuple[str, str]]
 """Gives (version, text) of a file by its name; the same version means the same text. Raises StoreError."""
+QUALITIES = {quality.value: quality for quality in Quality}
 COLUMNS = ("start", "end", "value", "unit", "quality", "issued_at")
 
 
@@ -61,12 +63,11 @@ def parse(text: str, source: str, publication_lag_seconds: float = 0.0) -> Table
     Raises:
         SignalError: names the line, the column and the fault.
     """
-    reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise SignalError(
-            f"{source}: line 1: the columns must be {','.join(COLUMNS)}, not {','.join(reader.fieldnames or ())}"
-        )
-    rows = [_row(row, f"{source}: line {reader.line_num}") for row in reader]
+    reader = csv.reader(io.StringIO(text))
+    head = tuple(next(reader, ()))
+    if head != COLUMNS:
+        raise SignalError(f"{source}: line 1: the columns must be {','.join(COLUMNS)}, not {','.join(head)}")
+    rows = [_row(row, source, reader.line_num) for row in reader if row]
     rows.sort(key=lambda row: row[0])
     start, end, value, issued = (np.array([row[n] for row in rows], dtype=np.float64) for n in range(4))
     actual = np.isnan(issued)
@@ -83,33 +84,49 @@ def parse(text: str, source: str, publication_lag_seconds: float = 0.0) -> Table
     )
 
 
-def _row(row: dict[str, str], where: str) -> tuple[float, float, float, float, str, Quality]:
-    if None in row or None in row.values():
-        raise SignalError(f"{where}: must have {len(COLUMNS)} columns")
-    start, end = _time(row, "start", where), _time(row, "end", where)
-    if end <= start:
-        raise SignalError(f"{where}: end: must be after start")
+def _row(row: list[str], source: str, line: int) -> tuple[float, float, float, float, str, Quality]:
+    if len(row) != len(COLUMNS):
+        raise SignalError(f"{source}: line {line}: must have {len(COLUMNS)} columns")
+    begun, ended, number, unit, named, published = row
     try:
-        value = float(row["value"])
+        start, end = _time(begun, "start"), _time(ended, "end")
+        issued = _time(published, "issued_at") if published else np.nan
+        value = _number(number)
+        quality = QUALITIES[named] if named else Quality.MEASURED if np.isnan(issued) else Quality.FORECAST
+    except ValueError as error:
+        raise SignalError(f"{source}: line {line}: {error}") from None
+    except KeyError:
+        known = ", ".join(QUALITIES)
+        raise SignalError(f'{source}: line {line}: quality: "{named}" is unknown (known: {known})') from None
+    if end <= start:
+        raise SignalError(f"{source}: line {line}: end: must be after start")
+    return start, end, value, issued, unit, quality
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
-        raise SignalError(f'{where}: value: "{row["value"]}" is not a number; leave the row out where there is none')
-    issued = _time(row, "issued_at", where) if row["issued_at"] else np.nan
-    default = Quality.MEASURED if np.isnan(issued) else Quality.FORECAST
-    try:
-        quality = Quality(row["quality"]) if row["quality"] else default
-    except ValueError:
-        known = ", ".join(Quality)
-        raise SignalError(f'{where}: quality: "{row["quality"]}" is unknown (known: {known})') from None
-    return start, end, value, issued, row["unit"], quality
+        raise ValueError(f'value: "{text}" is not a number; leave the row out where there is none')
+    return value
 
 
-def _time(row: dict[str, str], column: str, where: str) -> float:
+def _time(text: str, column: str) -> float:
     try:
-        moment = datetime.fromisoformat(row[column])
+        return _seconds(text)
+    except ValueError as error:
+        raise ValueError(f'{column}: "{text}" {error}') from None
+
+
+@lru_cache(maxsize=1024)
+def _seconds(text: str) -> float:
+    """Since 1970. An end is the next start, and many forecasts have one issue: most were read before."""
+    try:
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        raise SignalError(f'{where}: {column}: "{row[column]}" is not an ISO 8601 time') from None
+        raise ValueError("is not an ISO 8601 time") from None
     if moment.tzinfo is None:
-        raise SignalError(f'{where}: {column}: "{row[column]}" has no UTC offset; write 2026-10-05T00:00Z')
+        raise ValueError("has no UTC offset; write 2026-10-05T00:00Z")
     return moment.timestamp()
