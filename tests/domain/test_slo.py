@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +14,8 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
+from green_llm.domain import ledger_file
+from green_llm.domain.amounts import Ledger
 from green_llm.domain.guardrails import limit, relieve
 from green_llm.domain.request import Guardrails, Slo
 from green_llm.domain.series import Measure, Point, Quality
@@ -34,7 +38,7 @@ class Site:
     def points(self, now: datetime) -> dict[Measure, list[Point]]:
         """What a Prometheus would say every 30 s of the last window."""
         found: dict[Measure, list[Point]] = {Measure.P95_DELAY: [], Measure.ERROR_RATIO: []}
-        recent = self.history[-4:]
+        recent = self.history[-14:]
         for n in range(int(WINDOW_S / 30), -1, -1):
             end = now - timedelta(seconds=30 * n)
             load = next((load for begun, load in reversed(recent) if begun < end), 0.0)
@@ -60,18 +64,18 @@ def fill(caps: Mapping[str, float | None], arriving: float) -> dict[str, float]:
 
 
 def run(
-    sites: dict[str, Site], max_shift: float, wave: float = 0.0, hours: int = HOURS
+    sites: dict[str, Site], max_shift: float, wave: float = 0.0, hours: int = HOURS, wobble: float = 0.0
 ) -> tuple[dict[str, SiteGuard], list[dict[str, float]]]:
-    """Guards and loads of every minute; ``sites`` cheapest first, traffic begins at the last."""
+    """Guards and loads of every minute; ``sites`` cheapest first, traffic begins at the last; it may wobble from minute to minute."""
     slo = Slo(sources={}, window_seconds=WINDOW_S, backoff_seconds=BACKOFF_S)
     rails = Guardrails(max_shift=max_shift, slo=slo)
     shares = {name: float(name == list(sites)[-1]) for name in sites}
     guards: dict[str, SiteGuard] = {}
     before: dict[str, float] | None = None
-    last_write, loads = None, []
+    last_write, loads, noise = None, [], random.Random(0)  # noqa: S311 - traffic
     for minute in range(hours * 60):
         now = NOW + timedelta(minutes=minute)
-        arriving = 1000.0 * (1.0 + wave * math.sin(minute / 1440 * 2 * math.pi))
+        arriving = 1000.0 * (1.0 + wave * math.sin(minute / 1440 * 2 * math.pi)) * (1.0 + wobble * noise.uniform(-1, 1))
         seen = {n: observed(guards.get(n), shares[n] * arriving, now, WINDOW_S) for n in sites}
         judged = {n: judge(sites[n].points(now), LIMITS, seen[n], WINDOW_S, now) for n in sites}
         guards = {n: step(seen[n], judged[n], BACKOFF_S, now) for n in sites}
@@ -118,6 +122,45 @@ def test_guarded_sites_settle_within_their_limits(drawn: list[tuple[float, bool]
     assert sum(loads[-1].values()) == pytest.approx(1000.0)
 
 
+wobbles = st.floats(0.03, 0.3)
+
+
+@settings(max_examples=20, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(wobbles, st.booleans(), st.floats(0.5, 2.0), st.integers(0, 1000))
+def test_a_load_that_never_rests_is_judged(wobble: float, refuses: bool, room: float, seed: int) -> None:
+    """It differs from one look to the next by more than is one load, and a window holds many looks."""
+    bound = 100.0 * (1.0 - wobble) * 0.95 if room < 1.0 else 100.0 * (1.0 + wobble)
+    site, noise = Site(room * bound, refuses), random.Random(seed)  # noqa: S311 - traffic
+    guard: SiteGuard | None = None
+    verdicts = []
+    for seconds in range(0, 3600, 10):
+        now, load = NOW + timedelta(seconds=seconds), 100.0 * (1.0 + wobble * noise.uniform(-1, 1))
+        guard = observed(guard, load, now, WINDOW_S)
+        verdicts.append(judge(site.points(now), LIMITS, guard, WINDOW_S, now).verdict)
+        site.history.append((now, load))
+    if room < 1.0:
+        assert Verdict.BROKEN in verdicts[: int(5 * WINDOW_S / 10)]
+        assert Verdict.KEPT not in verdicts
+    else:
+        assert Verdict.KEPT in verdicts
+        assert Verdict.BROKEN not in verdicts
+
+
+@settings(max_examples=8, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@given(st.floats(60.0, 700.0), st.booleans(), wobbles, st.sampled_from([0.1, 0.3, 1.0]))
+def test_a_site_settles_also_under_traffic_that_wobbles(
+    threshold: float, refuses: bool, wobble: float, max_shift: float
+) -> None:
+    guards, loads = run(
+        {"one": Site(threshold, refuses), "last": Site(5000.0, refuses=False)}, max_shift, wobble=wobble
+    )
+    above = [minute["one"] > 1.011 * threshold for minute in loads]
+    assert 0 < guards["one"].rollbacks <= 3 + math.log2(HOURS * 3600 / BACKOFF_S)
+    assert sum(above[len(above) // 2 :]) < 0.1 * len(above), (
+        "it keeps its limit but for a try, and for traffic that has just grown"
+    )
+
+
 @dataclass
 class SlowSite(Site):
     """One whose delay grows with a load that it works off late, and is seen later still."""
@@ -162,7 +205,7 @@ def test_what_is_seen_late_does_not_count_against_the_load_it_was_taken_back_to(
 
 
 def test_a_site_that_is_out_does_not_wait_until_a_higher_load_is_forgotten() -> None:
-    high = SiteGuard(load=600.0, since=NOW - timedelta(hours=1), good=300.0)
+    high = SiteGuard(loads=((NOW - timedelta(hours=1), 600.0),), good=300.0)
     taken_back = observed(high, 300.0, NOW, WINDOW_S)
     now = NOW + timedelta(seconds=0.75 * WINDOW_S)
     judged = {}
@@ -175,6 +218,18 @@ def test_a_site_that_is_out_does_not_wait_until_a_higher_load_is_forgotten() -> 
     assert judged[0.3].verdict is Verdict.SETTLING
     assert judged[0.8].verdict is Verdict.BROKEN
     assert step(taken_back, judged[0.8], BACKOFF_S, now).cap == pytest.approx(60.0)
+
+
+def test_a_ledger_keeps_guards_and_reads_those_of_before() -> None:
+    guards = {("near", "large"): SiteGuard(loads=((NOW - timedelta(hours=1), 600.0), (NOW, 300.0)), good=300.0)}
+    text = ledger_file.dump(Ledger(charged_until=NOW, guards=guards))
+    assert ledger_file.load(text, "test").guards == guards
+    older = json.loads(text)
+    (entry,) = older["guards"]
+    del entry["loads"]
+    entry |= {"load": 300.0, "since": NOW.isoformat(), "felt_until": (NOW + timedelta(minutes=1)).isoformat()}
+    (guard,) = ledger_file.load(json.dumps(older), "test").guards.values()
+    assert (guard.load, guard.loads, guard.good) == (300.0, ((NOW, 300.0),), 300.0)
 
 
 def test_relief_is_one_exact_step() -> None:

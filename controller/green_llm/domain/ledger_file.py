@@ -79,7 +79,11 @@ def _short(amounts: dict[str, float]) -> dict[str, float]:
 
 
 def _guard(entry: dict[str, Any]) -> SiteGuard:
-    for name in ("since", "felt_until", "until", "broke_at"):
+    if "since" in entry:  # as written before a guard remembered more than its present load
+        entry["loads"] = [(entry.pop("since"), entry.pop("load"))]
+        entry.pop("felt_until", None)
+    entry["loads"] = tuple((_moment(begun), load) for begun, load in entry["loads"])
+    for name in ("until", "broke_at"):
         entry[name] = None if entry.get(name) is None else _moment(entry[name])
     return SiteGuard(**entry)
 

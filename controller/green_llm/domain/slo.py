@@ -11,11 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 from green_llm.domain.series import Measure, Point
 
 GuardKey = tuple[str, str]
 """(site, profile)."""
+Loads = tuple[tuple[datetime, float], ...]
+"""Loads, each with the moment from which on it was carried."""
+REMEMBERED = 48
+"""Loads at most: with more moves in two windows the oldest are forgotten."""
 SAME = 0.02
 """Loads that differ by less are one."""
 NARROW = 0.05
@@ -66,11 +71,8 @@ class Judgement:
 class SiteGuard:
     """What is known of one site and profile; kept in the ledger."""
 
-    load: float
-    since: datetime
-    """Since when the load is about that."""
-    felt_until: datetime | None = None
-    """Until when a higher load before is still at work: in queries under way, queues, the queries' own windows."""
+    loads: Loads
+    """What it has carried, oldest first: the present load and those that measurements may still speak of."""
     good: float | None = None
     """Load that was last seen to keep the limits; while capped, the highest such. No load keeps them always."""
     bad: float | None = None
@@ -91,6 +93,21 @@ class SiteGuard:
     reason: str = ""
     """What broke, at which load."""
 
+    @property
+    def load(self) -> float:
+        """The present one."""
+        return self.loads[-1][1]
+
+    def carried(self, since: datetime, until: datetime) -> tuple[float, float]:
+        """The least and the most it carried in that time; what is not known of is left out."""
+        ends = [moment for moment, _ in self.loads[1:]]
+        found = [
+            load
+            for (begun, load), ended in zip(self.loads, [*ends, until], strict=True)
+            if begun < until and ended > since
+        ]
+        return min(found, default=self.load), max(found, default=self.load)
+
 
 Guards = Mapping[GuardKey, SiteGuard]
 
@@ -98,13 +115,14 @@ Guards = Mapping[GuardKey, SiteGuard]
 def observed(guard: SiteGuard | None, load: float, now: datetime, window_seconds: float) -> SiteGuard:
     """The guard with the load that the weights in force make; a site never seen before has had its load for long."""
     if guard is None:
-        return SiteGuard(load=load, since=now - timedelta(seconds=window_seconds))
+        return SiteGuard(loads=((now - timedelta(seconds=window_seconds), load),))
     if abs(load - guard.load) <= SAME * max(load, guard.load):
         return guard
-    # A lower load before only makes a higher one look better than it is; a higher one must not count against a lower.
-    felt = now + timedelta(seconds=window_seconds / 2) if load < guard.load else guard.felt_until
+    young = now - timedelta(seconds=2 * window_seconds)
+    kept = [entry for entry, (ended, _) in pairwise((*guard.loads, (now, load))) if young < ended]
+    kept = [entry for entry in kept if entry[0] < now]
     good = 0.0 if guard.load <= 0.0 and guard.good is None else guard.good
-    return replace(guard, load=load, since=now, felt_until=felt, good=good)
+    return replace(guard, loads=(*kept[1 - REMEMBERED :], (now, load)), good=good)
 
 
 def judge(
@@ -126,42 +144,68 @@ def judge(
     if guard.load <= 0.0:
         return Judgement(verdict=Verdict.IDLE)
     half = timedelta(seconds=window_seconds / 2)
-    begun = max(guard.since, guard.felt_until or guard.since)
-    values, newest, unknown = dict[Measure, float](), dict[Measure, float](), list[str]()
+    seen, unknown = dict[Measure, list[Point]](), list[str]()
     for measure, points in sorted(measured.items()):
         if isinstance(points, str):
             unknown.append(points)
-        # What ends before that may still speak of another load; the newest value is as old as its last poll.
-        elif recent := _recent(points, begun + half, now, half):
-            values[measure], newest[measure] = sum(recent) / len(recent), recent[-1]
+        elif recent := _recent(points, now, half):
+            seen[measure] = recent
         else:
             unknown.append(f"{measure.value} has no value in the last {window_seconds / 2:g} s")
-    errors = measured.get(Measure.ERROR_RATIO, ())
-    out = [] if isinstance(errors, str) else _recent(errors, guard.since + half, now, half)
-    if out and out[-1] >= OUTAGE_RATIO:  # a site that is out must not wait until a higher load is forgotten
-        values[Measure.ERROR_RATIO] = out[-1]
-    broken = list(_broken_limits(values, limits))
+    of_load = {measure: _mean(fit) for measure, points in seen.items() if (fit := _of_load(points, guard, half))}
+    newest = {measure: points[-1].value for measure, points in seen.items()}
+    if _is_out(seen.get(Measure.ERROR_RATIO, []), guard, half):
+        of_load[Measure.ERROR_RATIO] = newest[Measure.ERROR_RATIO]
+    least, _ = guard.carried(now - 2 * half, now)
+    lately = {measure: _mean(points) for measure, points in seen.items()} | of_load
+    broken = list(_broken_limits(of_load, limits))
     if broken:
         verdict, message = Verdict.BROKEN, ", ".join(broken)
-    elif now < begun + 2 * half or any(_broken_limits(newest, limits)):
+    elif (
+        least < guard.load * (1.0 - SAME) or any(_broken_limits(newest, limits)) or any(_broken_limits(lately, limits))
+    ):
         verdict, message = Verdict.SETTLING, ""
-    elif unknown or not values:
+    elif unknown or not seen:
         verdict, message = Verdict.UNKNOWN, "; ".join(unknown) or "nothing is measured"
     else:
         verdict, message = Verdict.KEPT, ""
     return Judgement(
         verdict=verdict,
-        p95_delay_s=values.get(Measure.P95_DELAY),
-        error_ratio=values.get(Measure.ERROR_RATIO),
+        p95_delay_s=(of_load if broken else lately).get(Measure.P95_DELAY),
+        error_ratio=(of_load if broken else lately).get(Measure.ERROR_RATIO),
         message=message,
     )
 
 
-def _recent(points: Sequence[Point], settled: datetime, now: datetime, half: timedelta) -> list[float]:
-    """Values of the half window up to the newest, of those that end once all has settled; none where that one is old."""
-    known = [point for point in points if settled <= point.end <= now]
+def _recent(points: Sequence[Point], now: datetime, half: timedelta) -> list[Point]:
+    """Those of the half window up to the newest; none where that one is older than half a window."""
+    known = [point for point in points if point.end <= now]
     newest = max((point.end for point in known if point.end >= now - half), default=None)
-    return [point.value for point in known if newest is not None and point.end > newest - half]
+    return [point for point in known if newest is not None and point.end > newest - half]
+
+
+def _of_load(points: Sequence[Point], guard: SiteGuard, half: timedelta) -> list[Point]:
+    """Values that count against the present load.
+
+    A higher load is felt for a whole window: in queries under way, queues, the queries' own windows. A lower one makes a site
+    look better than it is, for half a window: such values count only where there are no others: a load may never rest.
+    """
+    most = guard.load * (1.0 + SAME)
+    fair = [point for point in points if guard.carried(point.end - 2 * half, point.end)[1] <= most]
+    least = guard.load * (1.0 - SAME)
+    alike = [point for point in fair if guard.carried(point.end - half, point.end)[0] >= least]
+    return alike or fair
+
+
+def _is_out(errors: Sequence[Point], guard: SiteGuard, half: timedelta) -> bool:
+    """Whether so much fails that it is no matter of load: what a higher one broke is over after half a window."""
+    if not errors or errors[-1].value < OUTAGE_RATIO:
+        return False
+    return guard.carried(errors[-1].end - half, errors[-1].end)[1] <= guard.load * (1.0 + SAME)
+
+
+def _mean(points: Sequence[Point]) -> float:
+    return sum(point.value for point in points) / len(points)
 
 
 def _broken_limits(values: Mapping[Measure, float], limits: SloLimits) -> Iterator[str]:
