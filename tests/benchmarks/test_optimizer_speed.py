@@ -9,7 +9,7 @@ import pytest
 
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Order
-from green_llm.optimizer.measure import DELAY_FIRST, growth_exponent, measure, statistics_of
+from green_llm.optimizer.measure import DELAY_FIRST, growth_exponent, measure
 from green_llm.optimizer.scaled import scaled
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
@@ -24,13 +24,12 @@ def test_growth_with_size(capsys: pytest.CaptureFixture[str]) -> None:
     for size, (seeds, cold, following) in targets.items():
         row = measure(size, seeds)
         rows.append(row)
-        facts = statistics_of(scaled(*size), Order())
         with capsys.disabled():
             print(
                 f"\n{row.size}: plain {row.plain_seconds:.2f} s ({row.plain_iterations} iterations), cold {row.cold_ratio:.3f} "
                 f"(target {cold}), next {row.next_ratio:.3f} ({following}), finishing {row.finishing_share:.0%}, "
-                f"{row.peak_rss_bytes / 1e6:.0f} MB, bindable delay rows {facts['bindable_delay_rows']:.2%}, "
-                f"highest use {facts['highest_utilisation']:.0%}, price spread {facts['price_spread']:.2f}"
+                f"{row.peak_rss_bytes / 1e6:.0f} MB, bindable delay rows {row.bindable_delay_rows:.2%}, "
+                f"highest use {row.highest_utilisation:.0%}, price spread {row.price_spread:.2f}"
             )
         assert (row.methods, row.fallback_reasons) == (("decomposition",), ())
         assert (row.max_relative_difference or 0.0) <= 1e-7
@@ -52,14 +51,13 @@ def test_growth_with_size(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_kinds(kind: str, make: Callable[..., Instance], order: Order, capsys: pytest.CaptureFixture[str]) -> None:
     row = measure((20, 20, 5, 24), 2, make=make, order=order)
-    facts = statistics_of(make(20, 20, 5, 24), order)
     with capsys.disabled():
         print(
             f"\n{row.size}, {kind}: plain {row.plain_seconds:.2f} s, cold {row.cold_ratio:.3f} (target at 30-30-10-24: 0.10), "
             f"next {row.next_ratio:.3f} (0.05)"
         )
     assert (row.methods, row.fallback_reasons) == (("decomposition",), ())
-    assert facts["binding"]
+    assert row.priced_limits
     # Small instances of these kinds gain less than large ones; none may lose against plain HiGHS.
     assert (row.cold_ratio or 0.0) <= 1.0
     assert (row.next_ratio or 0.0) <= 0.5

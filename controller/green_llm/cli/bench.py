@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -59,3 +59,13 @@ def _print(row: dict[str, object], *, head: bool) -> None:
     cells = [row[name] for name in COLUMNS]
     texts = [f"{cell:.3g}" if isinstance(cell, float) else "–" if cell is None else str(cell) for cell in cells]
     typer.echo("  ".join(f"{text:>{max(12, len(name))}}" for name, text in zip(COLUMNS, texts, strict=True)))
+    steps = (
+        "" if row["plain_iterations"] is None else f"plain HiGHS takes {row['plain_iterations']} simplex iterations; "
+    )
+    typer.echo(
+        f"  {steps}{row['bindable_delay_rows']:.2%} of the delay limits could bind, highest use of a capacity "
+        f"{row['highest_utilisation']:.0%}, price spread {row['price_spread']:.2f}; "
+        f"{row['priced_limits']} of {row['binding_limits']} limits that bind have a shadow price"
+    )
+    for reason in cast("tuple[str, ...]", row["fallback_reasons"]):
+        typer.echo(f"  solved whole: {reason}")

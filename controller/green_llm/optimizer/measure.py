@@ -13,7 +13,7 @@ import highspy
 import numpy as np
 
 from green_llm.domain.instance import Instance
-from green_llm.domain.plan import Objective, Order
+from green_llm.domain.plan import Objective, Order, Plan
 from green_llm.errors import NoPlanError
 from green_llm.optimizer.coefficients import scales
 from green_llm.optimizer.evaluate import used_resources
@@ -49,6 +49,16 @@ class Row:
     peak_rss_bytes: int
     """Of the process so far."""
     plain_iterations: int | None
+    bindable_delay_rows: float
+    """Share of the delay limits that some plan could break."""
+    highest_utilisation: float
+    """Of any site's capacity in any slot."""
+    price_spread: float
+    """Standard deviation of electricity prices, of their mean."""
+    binding_limits: int
+    """Limits that bind in the first instance's plan, or were priced in a phase."""
+    priced_limits: int
+    """Of them, those whose shadow price is not zero."""
     methods: tuple[str, ...]
     fallback_reasons: tuple[str, ...]
 
@@ -65,7 +75,7 @@ def measure(
     """Plain HiGHS, a cold plan and the next interval's, interleaved, for some seeds."""
     order = order or Order()
     seconds: dict[str, list[float]] = {"plain": [], "cold": [], "next": [], "finishing": []}
-    apart, iterations, results = [], [], []
+    apart, iterations, results, facts = [], [], [], []
     for seed in range(seeds):
         instance = make(*size, seed=seed)
         session = Session(planner=Planner(threads))
@@ -80,12 +90,14 @@ def measure(
                 abs(phase.optimum - optimum) / (max(scale[phase.objective], abs(optimum)) or 1.0)
                 for phase, optimum in zip(cold.phases, optima, strict=True)
             ]
+        facts.append(hardness(instance, cold.plan))
         following = optimize(_shaken(instance, seed), order, session=session)
         for name, result in (("cold", cold), ("next", following)):
             seconds[name].append(result.seconds - result.finishing_seconds)
             seconds["finishing"].append(result.finishing_seconds / max(1e-9, result.seconds - result.finishing_seconds))
             results.append(result)
     middle = {name: statistics.median(values) if values else None for name, values in seconds.items()}
+    binding = results[0].binding
     base, cold_seconds, next_seconds = middle["plain"], middle["cold"] or 0.0, middle["next"] or 0.0
     return Row(
         size="-".join(map(str, size)), plain_seconds=base, cold_seconds=cold_seconds, next_seconds=next_seconds,
@@ -93,8 +105,10 @@ def measure(
         cold_ratio=cold_seconds / base if base else None, next_ratio=next_seconds / base if base else None,
         max_relative_difference=max(apart) if apart else None, peak_rss_bytes=peak_rss_bytes(),
         plain_iterations=int(statistics.median(iterations)) if iterations else None,
+        binding_limits=len(binding), priced_limits=sum(bool(limit.prices) for limit in binding),
         methods=tuple(sorted({r.method for r in results})),
         fallback_reasons=tuple(sorted({r.fallback_reason for r in results if r.fallback_reason})),
+        **{name: statistics.median(found[name] for found in facts) for name in facts[0]},
     )  # fmt: skip
 
 
@@ -157,19 +171,15 @@ def peak_rss_bytes() -> int:
     return int(found if sys.platform == "darwin" else found * 1024)
 
 
-def statistics_of(instance: Instance, order: Order) -> dict[str, float]:
-    """What makes an instance hard: bindable delay rows, highest use of a capacity, spread of prices."""
-    form = layout(instance)
-    result = optimize(instance, order)
+def hardness(instance: Instance, plan: Plan) -> dict[str, float]:
+    """What makes an instance hard: share of delay rows that could bind, highest use of a capacity, spread of prices."""
     limited = np.isfinite(instance.delay_limit)[..., None] & (instance.demand > 0)
     price = instance.electricity_price
-    used = used_resources(instance, result.plan.shares) / instance.usable_capacity[..., None]
+    used = used_resources(instance, plan.shares) / instance.usable_capacity[..., None]
     return {
-        "bindable_delay_rows": len(form.delay_rows) / max(1, int(limited.sum())),
+        "bindable_delay_rows": len(layout(instance).delay_rows) / max(1, int(limited.sum())),
         "highest_utilisation": float(used.max(initial=0.0)),
         "price_spread": float(price.std() / abs(price.mean())),
-        "displaced_renewables_kwh": result.values.displaced_renewables_kwh,
-        "binding": float(any(b.prices for b in result.binding)),
     }
 
 
