@@ -29,6 +29,7 @@ PER_PAIR = 200
 TARGETS = {(target.board, target.panel, target.ref): target for target in targets()}
 STEADY = "35s"
 """Two scrapes, of which the first was a rule's interval ago: for so long a plan must have been the last, so that rules have seen it."""
+UNSAID = ("__name__", "job", "instance", "basis")
 Labels = frozenset[tuple[str, str]]
 
 
@@ -110,11 +111,9 @@ def shown(host: str, target: Target, at: float) -> dict[Labels, float]:
 
 
 def values(host: str, expr: str, at: float) -> dict[Labels, float]:
-    """By labels, without those that Prometheus adds."""
+    """By labels, without those that Prometheus adds or the page does not say."""
     return {
-        frozenset((k, v) for k, v in series["metric"].items() if k not in ("__name__", "job", "instance")): float(
-            series["value"][1]
-        )
+        frozenset((k, v) for k, v in series["metric"].items() if k not in UNSAID): float(series["value"][1])
         for series in asked(host, expr, at)
     }
 
@@ -151,6 +150,23 @@ def by(label: str, found: Mapping[str, float]) -> dict[Labels, float]:
     return {frozenset({(label, name)}): value for name, value in found.items()}
 
 
+def signal_labels(row: Mapping[str, str], *more: str) -> Labels:
+    return frozenset({("policy", "default"), *((key, row[key]) for key in ("site", "kind", *more))})
+
+
+AGE = ("operator", "Age of the oldest plan", "A")
+SUMMED = {
+    ("site", "Cost ($currency per hour)", "A"): ("cost", 1.0),
+    ("site", "Emissions, per hour", "A"): ("emissions", 1e3),
+    ("site", "Water, by scope", "A"): ("water", 1.0),
+    ("site", "Power", "A"): ("power", 1e3),
+    ("site", "Power from the grid", "A"): ("power", 1e3),
+}
+"""Panels whose sites the page's JSON holds as one: the rate, and how many of the panel's unit are one of the rate's.
+
+The fleet has no renewables, so that all of its power is from the grid."""
+
+
 def expected(plan: Mapping[str, Any], at: float) -> dict[tuple[str, str, str], dict[Labels, float]]:
     """What panels must show of an interval."""
     rates = {row["name"]: row for row in plan["rates"]}
@@ -177,6 +193,16 @@ def expected(plan: Mapping[str, Any], at: float) -> dict[tuple[str, str, str], d
     found |= {
         ("overview", now[name], "A"): {alone: rates[name]["in_force"] * factor} for name, factor in factors.items()
     }
+    found |= {
+        ("overview", "Saved now, of what the nearest site would take", ref): {
+            alone: 1 - rates[name]["in_force"] / rates[name]["nearest"]
+        }
+        for ref, name in (("A", "cost"), ("B", "emissions"), ("C", "water"))
+    }
+    queries = dict.fromkeys(plan["sites"], 0.0)
+    for pair in plan["pairs"]:
+        for site, cell in pair["shares"].items():
+            queries[site] += pair["queries_per_hour"] * cell["in_force"]
     shares: Counter[str] = Counter()
     for pair in plan["pairs"]:
         shares.update({site: cell["in_force"] / len(plan["pairs"]) for site, cell in pair["shares"].items()})
@@ -191,13 +217,23 @@ def expected(plan: Mapping[str, Any], at: float) -> dict[tuple[str, str, str], d
     )  # fmt: skip
     return found | {
         ("overview", "Queries per hour now", "A"): {alone: sum(pair["queries_per_hour"] for pair in plan["pairs"])},
+        ("overview", "Queries per hour, by site", "A"): by("site", queries),
+        ("site", "Queries per hour", "A"): by("site", queries),
+        ("site", "Sources in use, and their quality", "A"): {
+            signal_labels(row, "source", "quality"): 1.0 for row in plan["signals"]
+        },
+        ("site", "Age of the value in use", "A"): {
+            signal_labels(row): row["age_seconds"] for row in plan["signals"] if row["age_seconds"] is not None
+        },
+        ("site", "On-site renewables", "A"): dict.fromkeys(by("site", queries), 0.0),
+        ("operator", "Sites held", "A"): {alone: 0.0},
         ("overview", "Demands in trouble", "A"): {alone: 0.0},
         ("overview", "Weights in force, by site", "A"): by("site", {name: shares[name] for name in plan["sites"]}),
         ("overview", "Water budget left", "A"): {default: water["remaining_liters"]},
         ("overview", "Water budget used", "A"): {default: water["used_liters"] / water["budget_liters"]},
         ("site", "Electricity price ($currency per kWh)", "A"): prices,
         ("site", "Carbon intensity, per kWh", "A"): carbon,
-        ("operator", "Age of the oldest plan", "A"): {alone: at - stamp(plan["at"])},
+        AGE: {alone: at - stamp(plan["at"])},
         ("operator", "Degraded policies", "A"): {alone: 0.0},
     }
 
@@ -207,7 +243,11 @@ def test_its_prometheus_says_what_the_plan_says(plane: ControlPlane, capsys: pyt
     until(lambda: values(host, "min(up) == 1 and count(up) == 4", time.time()), 120, "all are scraped")
     plan, at = steady(plane, host)
     for key, wanted in expected(plan, at).items():
-        assert shown(host, TARGETS[key], at) == pytest.approx(wanted, rel=1e-6, abs=2e-3), key
+        small = 2e-3 if key == AGE else 1e-6  # queries have their time in milliseconds
+        assert shown(host, TARGETS[key], at) == pytest.approx(wanted, rel=1e-6, abs=small), key
+    for key, (name, factor) in SUMMED.items():
+        (rate,) = (row["in_force"] for row in plan["rates"] if row["name"] == name)
+        assert sum(shown(host, TARGETS[key], at).values()) == pytest.approx(rate * factor, rel=1e-6), key
     empty = sorted(" / ".join(key) for key, target in TARGETS.items() if not shown(host, target, at))
     rates, default = {row["name"]: row for row in plan["rates"]}, frozenset({("policy", "default")})
     cost = default | {("currency", plan["currency"])}
