@@ -83,6 +83,11 @@ class Node:
         """Let the node know an image that it has by another name too."""
         self._ctr("images", "tag", "--force", image, name)
 
+    def process(self, container: str) -> int:
+        """The first process of a container, which is named as its pod's status does."""
+        rows = [line.split() for line in self._ctr("tasks", "list").splitlines()]
+        return next(int(row[1]) for row in rows if row[0] == container.removeprefix("containerd://"))
+
     def stop(self) -> None:
         self._names.stop()
         for program in ("kubelet", "kube-proxy", "kube-scheduler", "containerd"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from datetime import datetime
-from typing import Any
+import time
+import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -18,28 +20,46 @@ LONGEST_START_SECONDS = 60
 """On a busy machine; README says what was measured."""
 
 
-def start_seconds(pod: dict[str, Any]) -> float:
-    """From the start of its container until it is ready; both are given in whole seconds."""
-    (container,) = pod["status"]["containerStatuses"]
-    ready = next(found for found in pod["status"]["conditions"] if found["type"] == "Ready")
-    began, became = (
-        datetime.fromisoformat(text)
-        for text in (container["state"]["running"]["startedAt"], ready["lastTransitionTime"])
-    )
-    return (became - began).total_seconds()
+def start_seconds(node: Node, release: Release, but: str) -> tuple[float, float]:
+    """Time and processor time from the start of the process of the pod that is not this one until it says that it is ready."""
+    until(lambda: running(release, but), 90, "a container that runs")
+    (container, address), ticks = running(release, but)[0], os.sysconf("SC_CLK_TCK")
+    process = Path("/proc", str(node.process(container)))
+    until(lambda: answers(f"http://{address}:8080/healthz"), LONGEST_START_SECONDS, "ready")
+    now, fields = time.clock_gettime(time.CLOCK_BOOTTIME), (process / "stat").read_text().rpartition(")")[2].split()
+    user, system, begun = (int(fields[n]) / ticks for n in (11, 12, 19))
+    return now - begun, user + system
 
 
-def test_a_deleted_pod_is_replaced_and_touches_nothing(release: Release, capsys: pytest.CaptureFixture[str]) -> None:
+def running(release: Release, but: str) -> list[tuple[str, str]]:
+    """Containers that run, of pods other than this one, and the pods' addresses."""
+    pods = release.plane.get("pods", "-n", release.namespace, "-l", PODS)["items"]
+    return [
+        (found["containerID"], pod["status"]["podIP"])
+        for pod in pods if pod["metadata"]["name"] != but
+        for found in pod["status"].get("containerStatuses", []) if "running" in found["state"]
+    ]  # fmt: skip
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310
+            return True
+    except OSError:
+        return False
+
+
+def test_a_deleted_pod_is_replaced_and_touches_nothing(
+    release: Release, node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
     steer(release)
     before, seen = version(release.plane), solved(release.plane)
     gone = release.pod()["metadata"]["name"]
-    release.plane.kubectl("delete", "pod", "-n", release.namespace, gone)
-    pod = release.wait()
-    assert pod["metadata"]["name"] != gone
-    seconds = start_seconds(pod)
+    release.plane.kubectl("delete", "pod", "-n", release.namespace, gone, "--wait=false")
+    seconds, worked = start_seconds(node, release, but=gone)
     with capsys.disabled():
-        print(f"\nfrom the container's start until it is ready: {seconds:.0f} s")
-    assert seconds < LONGEST_START_SECONDS
+        print(f"\nfrom the container's start until it is ready: {seconds:.2f} s, {worked:.2f} s of them at work")
+    assert release.wait()["metadata"]["name"] != gone
     until(lambda: solved(release.plane) > seen, 40, "planned again")
     assert version(release.plane) == before
 
