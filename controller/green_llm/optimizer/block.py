@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import highspy
 import numpy as np
 
 from green_llm.domain.instance import FloatArray, Instance
+from green_llm.optimizer.basis import Basis
 from green_llm.optimizer.block_programme import (
     BALANCE,
     CAPACITY,
@@ -27,7 +28,7 @@ from green_llm.optimizer.block_programme import (
 )
 from green_llm.optimizer.layout import IndexArray
 from green_llm.optimizer.solver import FEASIBILITY_TOLERANCE, live_highs
-from green_llm.optimizer.state import BASIC, LOWER, UPPER, State
+from green_llm.optimizer.state import BASIC, LOWER, State
 from green_llm.optimizer.units import Terms, Units
 
 STATUSES = np.array(
@@ -98,7 +99,7 @@ class Block:
         self._coupling: tuple[Coupling, ...] = ()
         self._over = np.empty(0, dtype=np.int8)
         self._programme: BlockProgramme | None = None
-        self._ended: tuple[BlockProgramme, FloatArray, FloatArray] | None = None
+        self._basis: Basis | None = None
         self._highs = live_highs()
         self._highs.setOptionValue("presolve", "off")
         # Devex: exact edge weights of a basis that is not all slacks take a solve per row, at every start.
@@ -158,7 +159,7 @@ class Block:
                 self._candidates[dear[new], cheaper[new]] = True
                 self._programme = None
                 continue
-            if self._excess <= EXCEEDED:
+            if columns[programme.shares + self._grid.size :].max(initial=0.0) <= EXCEEDED:
                 return self._answer(terms, total, programme, columns, float(least.sum()))
             following = next(penalties, None)
             if following is None:
@@ -168,9 +169,12 @@ class Block:
 
     def measure(self, terms: Terms, answer: Answer) -> float:
         """What an answer adds to an objective."""
-        unit, site = np.divmod(answer.places, self._candidates.shape[1])
-        bought = float((terms.grid[:, self.data.slots] * answer.grid).sum())
-        return float(self.data.costs_at(terms, unit, site) @ answer.shares) + bought + self.data.constant(terms)
+        return self._worth(terms, answer.places, answer.shares, answer.grid)
+
+    def _worth(self, terms: Terms, places: IndexArray, shares: FloatArray, grid: FloatArray) -> float:
+        unit, site = np.divmod(places, self._candidates.shape[1])
+        bought = float((terms.grid[:, self.data.slots] * grid).sum())
+        return float(self.data.costs_at(terms, unit, site) @ shares) + bought + self.data.constant(terms)
 
     def _reduced(self, total: Terms) -> FloatArray:
         """[U,J] cost of one full share at the prices known; inf where it may not go."""
@@ -183,20 +187,28 @@ class Block:
             self.keep_basis()
         programme = self._programme or assemble(self.data, self._candidates, self._coupling)
         self._programme = programme
+        costs = self._costs(programme, terms, unit, penalty)
+        duals = None if self._basis is None else self._basis.duals_at(self._highs, costs)
+        if self._basis is None or duals is None:
+            if fresh:
+                pass_programme(self._highs, programme, costs)
+                self._start(programme, terms)
+            else:
+                self._highs.changeColsCost(len(costs), np.arange(len(costs), dtype=np.int32), costs)
+            run(self._highs, deadline)
+            self._basis = Basis.of(self._highs, programme)
+            duals = self._basis.row_duals
+        self._set_prices(programme, -duals * unit)
+        return self._basis.columns
+
+    def _costs(self, programme: BlockProgramme, terms: Terms, unit: float, penalty: float) -> FloatArray:
+        """Of the columns."""
         share = self.data.costs_at(terms, programme.unit, programme.site)
         grid = terms.grid[:, self.data.slots].ravel() * self.data.kwh
-        width = len(programme.column_upper)
-        over = np.full(width - len(share) - len(grid), penalty)
+        over = np.full(len(programme.column_upper) - len(share) - len(grid), penalty)
         # A coupling row's unit is that of all slots.
         over[len(over) - len(self._coupling) :] *= max(1, len(self._candidates))
-        costs = np.concatenate([share / unit, grid / unit, over])
-        if fresh:
-            pass_programme(self._highs, programme, costs)
-            self._start(programme, terms)
-        else:
-            self._highs.changeColsCost(width, np.arange(width, dtype=np.int32), costs)
-        run(self._highs, deadline)
-        return self._read(programme, unit)
+        return np.concatenate([share / unit, grid / unit, over])
 
     def _start(self, programme: BlockProgramme, terms: Terms) -> None:
         """Begin at the basis of the last run, as far as it is one of this programme."""
@@ -224,12 +236,9 @@ class Block:
         basis.valid, basis.alien = True, True
         self._highs.setBasis(basis)
 
-    def _read(self, programme: BlockProgramme, unit: float) -> FloatArray:
-        """Keep prices and basis; the columns."""
-        data, found = self.data, self._highs.getSolution()
-        columns, duals = np.array(found.col_value), -np.array(found.row_dual) * unit
-        cells, shares = self._grid.size, programme.shares
-        self._excess = float(columns[shares + cells :].max(initial=0.0))
+    def _set_prices(self, programme: BlockProgramme, duals: FloatArray) -> None:
+        """Prices by the duals of the rows, in terms of the objective."""
+        data = self.data
         self._served = -duals[programme.part(SERVED)]
         capacity = np.zeros_like(data.capacity)
         capacity[data.capacity_rows] = np.maximum(duals[programme.part(CAPACITY)], 0.0) / data.capacity_unit
@@ -239,20 +248,14 @@ class Block:
             delay=np.maximum(duals[programme.part(DELAY)], 0.0) / np.maximum(data.limit, 1e-6),
             coupling=np.maximum(duals[programme.part(COUPLING)], 0.0) / np.array([row.unit for row in self._coupling]),
         )
-        self._ended = programme, columns, duals
-        return columns
 
     def keep_basis(self) -> None:
         """Write the basis of the last run into the state."""
-        if self._ended is None:
+        if self._basis is None:
             return
-        (programme, columns, duals), self._ended = self._ended, None
+        basis, self._basis = self._basis, None
+        programme, (column, row) = basis.programme, basis.codes()
         data, cells, shares = self.data, self._grid.size, programme.shares
-        basic = self._highs.getBasicVariables()[1]  # type: ignore[attr-defined]
-        column = np.where(columns > 0.5 * programme.column_upper, UPPER, LOWER).astype(np.int8)
-        row = np.where(duals >= 0, UPPER, LOWER).astype(np.int8)
-        column[basic[basic >= 0]] = BASIC
-        row[-basic[basic < 0] - 1] = BASIC
         self._share[:] = LOWER
         self._share[programme.closed, programme.closed_site] = BASIC
         self._share[programme.unit, programme.site] = column[:shares]
@@ -275,8 +278,8 @@ class Block:
         served = np.concatenate([np.ones(len(programme.closed)), shares[used]])
         cells = self._grid.size
         grid = (columns[programme.shares : programme.shares + cells] * self.data.kwh).reshape(self._grid.shape)
-        answer = Answer(places, served, grid, np.nan, least + self._proved(total), self.prices)
-        return replace(answer, value=self.measure(terms, answer))
+        value = self._worth(terms, places, served, grid)
+        return Answer(places, served, grid, value, least + self._proved(total), self.prices)
 
     def _proved(self, total: Terms) -> float:
         """The Lagrangian bound but for its part by unit."""
@@ -298,7 +301,8 @@ def reduced_costs(data: Data, total: Terms, prices: Prices) -> FloatArray:
             found += use * data.by_unit(price)
     if len(prices.delay) and prices.delay.any():
         np.add.at(found, data.limited_unit, prices.delay[:, None] * data.limited_seconds)
-    found[~data.serving] = np.inf
+    if not data.serving.all():
+        found[~data.serving] = np.inf
     return found
 
 

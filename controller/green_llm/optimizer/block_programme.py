@@ -92,9 +92,11 @@ class Data:
 
     def costs_at(self, terms: Terms, unit: IndexArray, site: IndexArray) -> FloatArray:
         """[m] the same for some units and sites."""
-        found = self.energy[unit, site] * terms.facility[:, self.slots][site, self.slot[unit]]
-        if terms.delay:
-            found += terms.delay * self.delay[unit, site]
+        found = terms.delay * self.delay[unit, site] if terms.delay else np.zeros(len(unit))
+        facility = terms.facility[:, self.slots]
+        # Cost and carbon count grid energy alone.
+        if facility.any():
+            found += self.energy[unit, site] * facility[site, self.slot[unit]]
         return found
 
     def constant(self, terms: Terms) -> float:
