@@ -109,6 +109,16 @@ async def test_the_ramp_moves_a_part_and_says_what_it_breaks_meanwhile() -> None
     assert not outcome.weights[0].written
 
 
+async def test_weights_that_are_whole_numbers_break_no_limit() -> None:
+    # The cheap site has room for two thirds of the tokens: 667 of 1,000 is 0.05 % more.
+    room = {"capacity": (ResourceCapacity("gpu", 2 / 3 * 1e6 * 0.001 / 3600),)}
+    planner = Planner()
+    outcome = await planner.plan(fleet(cheap=room))
+    assert planner.weights == {"llm-near": 333, "llm-cheap": 667}
+    assert not outcome.broken_in_force
+    assert not outcome.degraded
+
+
 async def test_nothing_delays_taking_traffic_off_a_draining_site() -> None:
     rails = Guardrails(max_shift=0.1, deadband=0.5, min_write_seconds=3600)
     planner = Planner()

@@ -21,11 +21,12 @@ from green_llm.backtest.methods import Method, Settings
 from green_llm.backtest.replay import Span, Task, degraded
 from green_llm.backtest.run import Ran, run
 from green_llm.backtest.savings import MEASURES, Measure, Saving, by_day, savings
-from green_llm.backtest.tally import NOTICED, Broken
+from green_llm.backtest.tally import Broken
 from green_llm.backtest.world import World
 from green_llm.domain.plan import LimitKind, Objective
 from green_llm.domain.request import Policy
 from green_llm.domain.time import floor_to_slot
+from green_llm.domain.weights import NOTICED
 from green_llm.errors import InvalidInputError
 from green_llm.services import tolerances
 

@@ -11,13 +11,12 @@ from green_llm.backtest.actuals import Day
 from green_llm.domain.amounts import Amounts
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import LimitKind
+from green_llm.domain.weights import NOTICED
 from green_llm.optimizer.coefficients import delay_seconds
 from green_llm.optimizer.evaluate import mean_delays, used_resources
 from green_llm.services.assemble import Assembled
 from green_llm.services.columns import site_columns
 
-NOTICED = 1e-3
-"""Share by which a limit must be exceeded to count as broken: weights are whole thousandths."""
 BINS_FROM_S, BINS_TO_S, BINS = 1e-4, 1e4, 9200
 """Delays are counted in bins that are 0.2 % wide."""
 EDGES = np.geomspace(BINS_FROM_S, BINS_TO_S, BINS + 1)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 Key = TypeVar("Key")
+NOTICED = 1e-3
+"""Share by which weights must exceed a limit to break it: they are whole thousandths."""
 
 
 def to_weights(shares: Mapping[str, float], scale: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ from green_llm.domain.instance import FloatArray
 from green_llm.domain.plan import Diagnosis, Order
 from green_llm.domain.series import SignalBook
 from green_llm.domain.time import Slots
+from green_llm.domain.weights import NOTICED
 from green_llm.optimizer.baselines import nearest_shares
 from green_llm.optimizer.evaluate import best_grid_energy, mean_delays
 from green_llm.optimizer.verify import check_loads, late_queries
@@ -190,7 +191,10 @@ def by_demand(request: PolicyRequest, found: Assembled, shares: PairShares) -> d
 
 
 def broken_limits(found: Assembled, shares: PairShares) -> tuple[Diagnosis, ...]:
-    """Capacity, grid and delay limits that shares break in the first slot; a site without signals breaks none."""
+    """Capacity, grid and delay limits that shares break in the first slot by more than weights are rounded.
+
+    A site without signals breaks none.
+    """
     if _nothing(found):
         return ()
     instance, array = found.instance, share_array(found, shares)
@@ -200,7 +204,8 @@ def broken_limits(found: Assembled, shares: PairShares) -> tuple[Diagnosis, ...]
     served = array.sum(axis=1) > 0
     for i, k, t in np.argwhere(served & (delays > instance.delay_limit[..., None] * (1 + 1e-7))).tolist():
         broken.append(late_queries(instance, i, k, t, float(delays[i, k, t])))
-    return tuple(entry.diagnosis() for entry in broken if (entry.where.slot or 0) == 0)
+    first = (entry.diagnosis() for entry in broken if (entry.where.slot or 0) == 0)
+    return tuple(entry for entry in first if entry.shortfall > NOTICED * entry.available)
 
 
 def only_in_force(in_force: Sequence[Diagnosis], planned: Sequence[Diagnosis]) -> tuple[Diagnosis, ...]:
