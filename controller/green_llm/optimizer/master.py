@@ -19,6 +19,10 @@ from green_llm.optimizer.solver import live_highs
 
 PENALTY = 1e6
 """Of exceeding a coupling row by its unit, in units of the objective's scale: only until better columns are there."""
+FINER = 1e2
+"""The master counts in so much smaller units, at the least tolerance HiGHS takes: else it leaves out answers that count
+as news, and is told the same ones again and again."""
+TOLERANCE = 1e-10
 
 
 @dataclass
@@ -28,7 +32,7 @@ class Master:
     slots: int
     rows: Sequence[Coupling]
     unit: float
-    """The objective's scale by slot."""
+    """The objective's scale by slot; the solver sees a hundredth of it."""
     deadline: float | None
     answers: list[tuple[int, Answer]] = field(default_factory=list)
     value: float = np.inf
@@ -43,13 +47,15 @@ class Master:
         """Rows, and a column that exceeds each coupling row."""
         self._highs = live_highs()
         self._highs.setOptionValue("presolve", "off")
+        self._highs.setOptionValue("dual_feasibility_tolerance", TOLERANCE)
+        self.unit /= FINER
         self.multipliers = np.zeros(len(self.rows))
         nothing = np.empty(0)
         for _ in range(self.slots):
             self._highs.addRow(1.0, 1.0, 0, nothing.astype(np.int32), nothing)
         for row in self.rows:
             self._highs.addRow(-highspy.kHighsInf, row.most / row.unit, 0, nothing.astype(np.int32), nothing)
-        for cost, entry in ((PENALTY, -1.0), (0.0, 1.0)):
+        for cost, entry in ((PENALTY * FINER, -1.0), (0.0, 1.0)):
             for m in range(len(self.rows)):
                 place = np.array([self.slots + m], dtype=np.int32)
                 self._highs.addCol(cost, 0.0, highspy.kHighsInf, 1, place, np.array([entry]))
@@ -57,7 +63,8 @@ class Master:
     def confine(self, least: FloatArray, most: FloatArray) -> None:
         """Keep the prices between bounds [m]; 0 and inf where there are none."""
         units = np.array([row.unit for row in self.rows]) / self.unit
-        costs = np.concatenate([np.minimum(most * units, PENALTY), -np.minimum(least * units, PENALTY)])
+        dear = PENALTY * FINER
+        costs = np.concatenate([np.minimum(most * units, dear), -np.minimum(least * units, dear)])
         self._highs.changeColsCost(len(costs), np.arange(len(costs), dtype=np.int32), costs)
 
     def add(self, slot: int, answer: Answer, value: float, used: Sequence[float]) -> None:
