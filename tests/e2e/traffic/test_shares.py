@@ -9,11 +9,12 @@ import pytest
 from scipy.stats import chi2
 
 from support.traffic.load import counts
-from support.traffic.world import SETTLED_SECONDS, SITES, World, the_cells, the_demand, the_policy
+from support.traffic.world import SETTLED_SECONDS, SITES, World, example_rates, the_cells, the_demand, the_policy
 
 FAMILY_ERROR = 1e-6
-PER_CELL = 2500
-PER_SECOND = 60.0
+PER_CELL = 2000
+"""Of the area and class with the least."""
+RATES = example_rates(360.0)
 
 
 def p_value(found: Mapping[str, int], shares: Mapping[str, float]) -> float:
@@ -32,22 +33,24 @@ def off_by_five_points(shares: Mapping[str, float]) -> dict[str, float]:
     return {**shares, most: shares[most] - 0.05, least: shares[least] + 0.05}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 def test_shares_agree_with_weights(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Per area and class, thousands of requests each; five points more or less are seen."""
     world.plane.apply(
         the_policy(objectives=[{"name": "Delay", "tolerancePercent": "0"}], guardrails={"maxSitePercent": 80}),
-        the_demand(PER_SECOND),
+        the_demand(RATES),
     )
     world.operate()
     nearest = {"iowa": "near", "osaka": "third", "paris": "cheap"}
     expected = {area: {name: 800 if name == own else 100 for name in SITES} for area, own in nearest.items()}
     world.until(lambda: all(world.weights(area) == e for area, e in expected.items()), 60, "planned weights")
-    cells = the_cells(PER_SECOND)
+    cells = the_cells(RATES)
     world.load(cells, seconds=SETTLED_SECONDS).wait()
-    answers = world.load(cells, most=PER_CELL * len(cells)).wait()
+    most = round(1.01 * PER_CELL * sum(RATES.values()) / min(RATES.values()))
+    answers = world.load(cells, most=most, seconds=240.0).wait()
     assert not [answer for answer in answers if answer.failed]
     found, wrong, lines = counts(answers), 0, []
+    assert min(counted.total() for counted in found.values()) >= PER_CELL
     for (area, query_class), counted in sorted(found.items()):
         weights = world.weights(area, query_class)
         shares = {site: weight / sum(weights.values()) for site, weight in weights.items()}

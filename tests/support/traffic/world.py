@@ -7,7 +7,10 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from support.cluster_objects import GATEWAY, NS, demand, policy, site, source
 from support.control_plane import TOKEN, ControlPlane
@@ -27,6 +30,9 @@ LATENCY_MS = {
     "paris": {"near": 30, "cheap": 10, "third": 50},
 }
 INPUT_TOKENS, OUTPUT_TOKENS = 8, 8
+EXAMPLE = Path(__file__).parents[3] / "examples" / "us-nine-sites" / "demand.yaml"
+NOON = 12
+Rates = float | Mapping[tuple[str, str], float]
 SETTLED_SECONDS = 3.0
 """Real traffic follows a written weight within this."""
 
@@ -58,13 +64,33 @@ class Api:
         self._connection.close()
 
 
-def the_demand(per_second: float, **changes: Any) -> dict[str, Any]:
-    """One application: every area and class at the same rate."""
-    entry = [{"class": name, "profile": {"queriesPerHour": [round(per_second * 3600)] * 24}} for name in CLASSES]
+def example_rates(all_per_second: float) -> dict[tuple[str, str], float]:
+    """Queries per second by area and class: the example's at noon in its first areas, scaled to this many in all."""
+    spec = yaml.safe_load(EXAMPLE.read_text())["spec"]
+    found = {
+        (area, entry["class"]): float(entry["profile"]["queriesPerHour"][NOON])
+        for area, given in zip(AREAS, spec["areas"], strict=False)
+        for entry in given["demand"]
+        if entry["class"] in CLASSES
+    }
+    return {pair: all_per_second * rate / sum(found.values()) for pair, rate in found.items()}
+
+
+def by_pair(per_second: Rates) -> Mapping[tuple[str, str], float]:
+    """Queries per second by area and class; one number is that of each."""
+    return per_second if isinstance(per_second, Mapping) else {(a, c): per_second for a in AREAS for c in CLASSES}
+
+
+def the_demand(per_second: Rates, **changes: Any) -> dict[str, Any]:
+    """One application."""
+    rates = by_pair(per_second)
     areas = [
         {
             "name": area,
-            "demand": entry,
+            "demand": [
+                {"class": name, "profile": {"queriesPerHour": [round(rates[area, name] * 3600)] * 24}}
+                for name in CLASSES
+            ],
             "routes": [{"targetRef": {"name": area}, "rules": [{"class": name, "rule": name} for name in CLASSES]}],
         }
         for area in AREAS
@@ -121,9 +147,9 @@ def the_routes(weights: Mapping[str, int]) -> list[dict[str, Any]]:
     return found
 
 
-def the_cells(per_second: float) -> list[Cell]:
+def the_cells(per_second: Rates) -> list[Cell]:
     """Every area and class, as its users call it."""
-    found = []
+    rates, found = by_pair(per_second), []
     for area in AREAS:
         for name in CLASSES:
             headers = {"x-area": area, "x-class": name}
@@ -131,7 +157,7 @@ def the_cells(per_second: float) -> list[Cell]:
             if area == "paris":
                 headers |= {"Host": PARIS}
                 path = "/code" + path if name == "code" else path
-            found.append(Cell(area, name, per_second, headers, path, INPUT_TOKENS, OUTPUT_TOKENS))
+            found.append(Cell(area, name, rates[area, name], headers, path, INPUT_TOKENS, OUTPUT_TOKENS))
     return found
 
 
