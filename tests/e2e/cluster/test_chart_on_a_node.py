@@ -36,7 +36,7 @@ def running(release: Release, but: str) -> list[tuple[str, str]]:
     pods = release.plane.get("pods", "-n", release.namespace, "-l", PODS)["items"]
     return [
         (found["containerID"], pod["status"]["podIP"])
-        for pod in pods if pod["metadata"]["name"] != but
+        for pod in pods if pod["metadata"]["name"] != but and "podIP" in pod["status"]
         for found in pod["status"].get("containerStatuses", []) if "running" in found["state"]
     ]  # fmt: skip
 
