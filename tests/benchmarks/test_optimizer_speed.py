@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -61,3 +64,18 @@ def test_kinds(kind: str, make: Callable[..., Instance], order: Order, capsys: p
     # Small instances of these kinds gain less than large ones; none may lose against plain HiGHS.
     assert (row.cold_ratio or 0.0) <= 1.0
     assert (row.next_ratio or 0.0) <= 0.5
+
+
+def test_many_pairs_few_sites(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = "bench --size 2000-3-10-24 --seeds 1 --no-plain --json"
+    # A process of its own, so that its memory is that of these plans.
+    ran = subprocess.run(
+        [sys.executable, "-m", "green_llm", *asked.split()], capture_output=True, text=True, check=True
+    )
+    row = json.loads(ran.stdout)["rows"][0]
+    with capsys.disabled():
+        print(
+            f"\n{row['size']}: cold {row['cold_seconds']:.1f} s, next {row['next_seconds']:.1f} s (target 10), "
+            f"{row['peak_rss_bytes'] / 1e6:.0f} MB"
+        )
+    assert row["peak_rss_bytes"] < 1e9

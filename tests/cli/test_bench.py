@@ -47,4 +47,4 @@ def test_the_same_seed_is_the_same_instance() -> None:
 def test_few_sites_have_a_plan() -> None:
     made = scaled(200, 3, 10, 4, seed=2)
 
-    assert (delay_seconds(made).min(axis=1).max(axis=-1) <= made.delay_limit).all()
+    assert (1.1 * delay_seconds(made).min(axis=1).max(axis=-1) <= 1.000001 * made.delay_limit).all()

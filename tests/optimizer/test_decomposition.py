@@ -40,10 +40,13 @@ def by_whole(instance: Instance, order: Order | None = None) -> Result:
     return optimize(instance, order, session=Session(planner=None))
 
 
-@pytest.fixture(params=["whole", "by slots"])
+@pytest.fixture(params=["whole", "by slots", "nearly closed"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "by slots":
         force_slots(monkeypatch)
+    if request.param == "nearly closed":
+        for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("MANY", 0), ("CLUSTERED", 20)):
+            monkeypatch.setattr(decomposition, name, value)
 
 
 def force_slots(monkeypatch: pytest.MonkeyPatch) -> None:

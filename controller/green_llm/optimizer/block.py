@@ -90,7 +90,11 @@ class Answer:
 class Block:
     """Slots ``first`` to ``last`` of an instance, alive over phases and multipliers. Not for two threads at once."""
 
-    def __init__(self, instance: Instance, units: Units, state: State, first: int, last: int) -> None:
+    def __init__(
+        self, instance: Instance, units: Units, state: State, first: int, last: int, part: float = 1.0
+    ) -> None:
+        """``part`` of each slot's units that may have another site at a time: those that gain most per kWh."""
+        self._part = part
         self.data = Data.of(instance, units, first, last)
         here = slice(int(units.starts[first]), int(units.starts[last]))
         self._candidates, self._share = state.candidates[here], state.share[here]
@@ -130,6 +134,28 @@ class Block:
             self._candidates[without] = chosen & self.data.serving[without]
         self._programme = None
 
+    def widen(self, terms: Terms) -> None:
+        """Give a part of every slot's units, and those with a delay limit, their second cheapest site."""
+        costs = self._reduced(terms)
+        if costs.shape[1] == 1:
+            return
+        first, second = np.partition(costs, 1, axis=1)[:, :2].T
+        near = self._nearest(np.arange(len(costs)), second - first)
+        near = near[np.isfinite(second[near])]
+        self._candidates[near] |= costs[near] <= second[near, None]
+        limited = self.data.limited_unit
+        self._candidates[limited] = self.data.serving[limited]
+        self._programme = None
+
+    def _nearest(self, units: IndexArray, apart: FloatArray) -> IndexArray:
+        """Those of some units, a part of each slot's, that are least ``apart`` per kWh."""
+        slot = self.data.slot[units]
+        order = np.lexsort((apart / np.maximum(self.data.energy[units].max(axis=1), 1e-9), slot))
+        begins = np.searchsorted(slot[order], np.arange(self.data.capacity.shape[2]))
+        most = np.ceil(self._part * np.bincount(self.data.slot, minlength=len(begins)))
+        rank = np.arange(len(order)) - begins[slot[order]]
+        return np.asarray(order[rank < most[slot[order]]])
+
     def solve(self, terms: Terms, unit: float, deadline: float | None) -> Answer:
         """The optimum under an objective, which the solver sees in ``unit``.
 
@@ -156,7 +182,11 @@ class Block:
             cheaper = reduced[dear].argmin(axis=1)
             new = ~self._candidates[dear, cheaper]
             if new.any():
-                self._candidates[dear[new], cheaper[new]] = True
+                dear, cheaper = dear[new], cheaper[new]
+                if self._part < 1.0:
+                    most = self._nearest(dear, (least - paid)[dear])
+                    dear, cheaper = dear[most], cheaper[most]
+                self._candidates[dear, cheaper] = True
                 self._programme = None
                 continue
             if columns[programme.shares + self._grid.size :].max(initial=0.0) <= EXCEEDED:
@@ -205,6 +235,9 @@ class Block:
         """Of the columns."""
         share = self.data.costs_at(terms, programme.unit, programme.site)
         grid = terms.grid[:, self.data.slots].ravel() * self.data.kwh
+        if self._part < 1.0:
+            # A limit's size is what many units take together.
+            penalty *= max(1.0, len(self._candidates) / self._grid.size)
         over = np.full(len(programme.column_upper) - len(share) - len(grid), penalty)
         # A coupling row's unit is that of all slots.
         over[len(over) - len(self._coupling) :] *= max(1, len(self._candidates))

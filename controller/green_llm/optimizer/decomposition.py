@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from green_llm.optimizer.block import Block, Prices
+from green_llm.optimizer.block import Block, NoSolutionError, Prices
 from green_llm.optimizer.by_slots import by_slots
 from green_llm.optimizer.optimum import Optimum, Point, Task
 from green_llm.optimizer.state import State
-from green_llm.optimizer.units import coarse
+from green_llm.optimizer.units import clustered, coarse, least_delay
+from green_llm.optimizer.units import units as units_of
 
 WHOLE = 60_000
 """Shares up to which one programme over all slots is faster than many (measured: the crossing is near)."""
@@ -21,6 +22,12 @@ NEAREST = 3
 
 FEW = 1
 """Members of a merged unit that stand for all of them in a first guess of prices."""
+CLOSE = 0.02
+"""Part of each slot's units that begin with two sites then: those that change first."""
+CLUSTERED = 10_000
+"""Clusters of units that such a guess is made of."""
+MANY = 50
+"""Units by cell from which one programme is faster however many they are: limits leave nearly all of them one site."""
 
 
 def minimise(task: Task, start: Point | None) -> Optimum:
@@ -31,9 +38,11 @@ def minimise(task: Task, start: Point | None) -> Optimum:
         TimeIsUpError: at the deadline.
         StoppedError: HiGHS found no clear end, or the bounds did not meet.
     """
-    if task.units.columns > WHOLE:
-        return by_slots(task, start, NEAREST, _guess(task))
-    return _whole(task, start)
+    if task.units.columns <= WHOLE:
+        return _whole(task, start)
+    if len(task.units.slots) > MANY * task.instance.slots * len(task.instance.sites):
+        return _nearly_closed(task)
+    return by_slots(task, start, NEAREST, _guess(task))
 
 
 def _guess(task: Task) -> Prices | None:
@@ -50,12 +59,42 @@ def _guess(task: Task) -> Prices | None:
     return prices
 
 
+def _nearly_closed(task: Task) -> Optimum:
+    """One programme in which each unit begins with its cheapest site at guessed prices, as only few need a second."""
+    prices = _prices_of_clusters(task)
+    task.state.candidates[:] = False
+    block = Block(task.instance, task.units, task.state, 0, task.instance.slots, CLOSE)
+    block.couple(task.rows)
+    terms = task.terms if prices is None else task.priced(prices.coupling)
+    block.start_with(terms, 1, prices)
+    block.widen(terms)
+    return _optimum(task, block)
+
+
+def _prices_of_clusters(task: Task) -> Prices | None:
+    """Prices of limits and rows if alike units had common shares; None where that keeps no row."""
+    units = task.units
+    merged = task.merged or units_of(task.instance, units.triples, merged=True)
+    few = clustered(units, merged, max(1, CLUSTERED // max(1, len(merged.slots))))
+    # What common shares add to delay is no reason to be short of a row.
+    added = float(least_delay(few) - least_delay(units))
+    rows = tuple(replace(row, most=row.most + row.terms.delay * added) for row in task.rows)
+    try:
+        return _whole(replace(task, units=few, state=State.new(task.instance, few), rows=rows), None).prices
+    except NoSolutionError:
+        return None
+
+
 def _whole(task: Task, start: Point | None) -> Optimum:
     block = Block(task.instance, task.units, task.state, 0, task.instance.slots)
     block.couple(task.rows)
     block.start_with(task.terms, len(task.instance.sites) if task.units.columns <= EVERY_SITE else NEAREST)
     if start is not None:
         task.state.candidates[:] |= start.shares > 0
+    return _optimum(task, block)
+
+
+def _optimum(task: Task, block: Block) -> Optimum:
     answer = block.solve(task.terms, task.unit, task.deadline)
     block.keep_basis()
     shares = np.zeros(task.units.delay.shape)

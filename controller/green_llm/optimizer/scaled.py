@@ -92,8 +92,8 @@ def scaled(
     }  # fmt: skip
     tokens = fields["input_tokens"] + fields["output_tokens"]
     least, mean = _delays(fields, tokens)
-    # With few sites, even the nearest one may be slower than a class's limit.
-    fields["delay_limit"] = np.maximum(fields["delay_limit"], least.max(axis=-1))
+    # With few sites, even the nearest one may be slower than a class's limit; later intervals have other loads.
+    fields["delay_limit"] = np.maximum(fields["delay_limit"], 1.1 * least.max(axis=-1))
     if tight_delay:
         fields["delay_limit"] = (least + 0.35 * (mean - least)).max(axis=-1)
     cap = None

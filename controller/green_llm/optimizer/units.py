@@ -176,10 +176,7 @@ def coarse(fine: Units, merged: Units, few: int) -> Units:
 
     Energy and use of every merged unit stay what they are, and so does every limit; only its delay is an estimate.
     """
-    triples = fine.triples
-    owner = np.empty(len(fine.slots), dtype=np.intp)
-    free = np.nonzero(~triples.fixed)[0]
-    owner[fine.of_triple[free]] = merged.of_triple[free]
+    triples, owner = fine.triples, _owners(fine, merged)
     order = np.argsort(owner, kind="stable")
     counts = np.bincount(owner, minlength=len(merged.slots))
     taken = np.minimum(counts, few)
@@ -199,6 +196,45 @@ def coarse(fine: Units, merged: Units, few: int) -> Units:
         delay=fine.delay[chosen] * weight[:, None], energy=merged.energy[of_merged] / taken[of_merged][:, None],
         use=merged.use[:, of_merged] / taken[of_merged][:, None],
     )  # fmt: skip
+
+
+def clustered(fine: Units, merged: Units, most: int) -> Units:
+    """At most ``most`` clusters of every merged unit: members that are nearest to the same site by as much per kWh."""
+    triples, owner = fine.triples, _owners(fine, merged)
+    delay = np.where(fine.serving, fine.delay, np.inf)
+    least = np.partition(delay, min(1, delay.shape[1] - 1), axis=1)
+    lead = (least[:, min(1, delay.shape[1] - 1)] - least[:, 0]) / np.maximum(fine.energy.max(axis=1), 1e-9)
+    order = np.lexsort((lead, delay.argmin(axis=1), owner))
+    counts = np.bincount(owner, minlength=len(merged.slots))
+    taken = np.minimum(counts, most)
+    sorted_owner = owner[order]
+    number = np.arange(len(order)) - (np.cumsum(counts) - counts)[sorted_owner]
+    label = (np.cumsum(taken) - taken)[sorted_owner] + number * taken[sorted_owner] // counts[sorted_owner]
+    begins = np.searchsorted(label, np.arange(int(taken.sum())))
+    place = np.empty(len(order), dtype=np.intp)
+    place[order] = label
+    of_label = sorted_owner[begins]
+    slots = merged.slots[of_label]
+    return replace(
+        fine, of_triple=np.where(triples.fixed, -1, place[fine.of_triple]), keys=np.arange(len(slots)), slots=slots,
+        starts=np.searchsorted(slots, np.arange(len(fine.starts))), serving=merged.serving[of_label],
+        delay=np.add.reduceat(fine.delay[order], begins, axis=0), energy=np.add.reduceat(fine.energy[order], begins, axis=0),
+        use=np.stack([np.add.reduceat(use[order], begins, axis=0) for use in fine.use])
+        if len(fine.use) else merged.use[:, of_label],
+    )  # fmt: skip
+
+
+def least_delay(units: Units) -> float:
+    """Σ ρ D if every unit went to its nearest site."""
+    return float(np.where(units.serving, units.delay, np.inf).min(axis=1, initial=np.inf).sum())
+
+
+def _owners(fine: Units, merged: Units) -> IndexArray:
+    """[U] the merged unit of every unit."""
+    owner = np.empty(len(fine.slots), dtype=np.intp)
+    free = np.nonzero(~fine.triples.fixed)[0]
+    owner[fine.of_triple[free]] = merged.of_triple[free]
+    return owner
 
 
 def _pair_keys(instance: Instance, triples: Triples, *, merged: bool) -> IndexArray:
