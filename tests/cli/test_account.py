@@ -96,5 +96,8 @@ def test_what_is_wrong_is_said(cli: Cli, three: Path) -> None:
     ran = cli("account", three, "--month", "2025-01")
     assert ran.status == 2
     assert "there is no audit of 2025-01" in ran.err
+    shutil.rmtree(three / "audit")
+    ran = cli("account", three, "--month", "2026-10")
+    assert (ran.status, "(audits: of no policy)" in ran.err) == (2, True), "other directories are no policies"
     ran = cli("account", three / "nowhere")
     assert (ran.status, "is no directory" in ran.err) == (2, True)

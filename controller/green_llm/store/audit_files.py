@@ -87,7 +87,7 @@ class AuditFiles:
 
     def policies(self) -> list[str]:
         """Of which there are files."""
-        return sorted(path.name for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
+        return sorted({path.parent.name for path in self.root.glob("*/*--*.parquet")})
 
     def read(self, policy: str, start: datetime, end: datetime) -> Rows:
         """The rows that begin in ``[start, end)``.
