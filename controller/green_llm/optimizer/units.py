@@ -78,7 +78,11 @@ class Triples:
         tokens = load * instance.tokens_per_query[classes][:, None]
         serving = may_serve(instance).transpose(0, 2, 1)[areas, classes]
         fixed = is_fixed(instance)[areas, classes]
-        given = np.where(fixed[:, None], np.nan_to_num(instance.fixed_shares).transpose(0, 2, 1)[areas, classes], 0.0)
+        given = np.broadcast_to(0.0, serving.shape)
+        if fixed.any():
+            given = np.where(
+                fixed[:, None], np.nan_to_num(instance.fixed_shares).transpose(0, 2, 1)[areas, classes], 0.0
+            )
         seconds = instance.token_size[areas, classes, slots][:, None] * tokens / instance.bandwidth[areas]
         seconds += instance.network_delay[areas]
         seconds += tokens * instance.processing_delay.T[classes]
@@ -145,7 +149,12 @@ def units(instance: Instance, triples: Triples, *, merged: bool) -> Units:
     limited = np.nonzero(np.isfinite(triples.limit))[0]
     limited = limited[np.argsort(of_triple[limited], kind="stable")]
 
+    as_is = len(labels) == len(order) == len(triples.slots) and bool((np.diff(order) > 0).all())
+
     def total(array: FloatArray) -> FloatArray:
+        if as_is:
+            # No copy: these arrays are most of what a large plan holds.
+            return array
         if len(labels) == len(order):
             return array[order]
         return np.add.reduceat(array[order], begins, axis=0) if len(order) else array[order]
@@ -163,7 +172,7 @@ def units(instance: Instance, triples: Triples, *, merged: bool) -> Units:
     return Units(
         triples=triples, of_triple=of_triple, keys=labels % many, slots=slots, starts=np.searchsorted(slots, slot_ends),
         serving=triples.serving[free[first]], delay=total(delay), energy=total(triples.energy),
-        use=np.stack([total(use) for use in triples.use]) if len(triples.use) else none,
+        use=triples.use if as_is else np.stack([total(use) for use in triples.use]) if len(triples.use) else none,
         limited=limited, limited_starts=np.searchsorted(triples.slots[limited], slot_ends),
         fixed_energy=constant(triples.energy),
         fixed_use=np.array([constant(use) for use in triples.use]).reshape(-1, len(instance.sites), instance.slots),
