@@ -204,6 +204,16 @@ def test_merged_areas_cost_what_single_ones_do() -> None:
     assert_exact(instance, optimize(instance))
 
 
+def test_classes_that_take_the_same_merge_too() -> None:
+    instance = an_instance(
+        areas=2, sites=2, classes=3, slots=2, demand=np.array([1.0, 2.0, 3.0])[:, None], input_tokens=[10.0, 10.0, 20.0],
+        output_tokens=[10.0, 10.0, 20.0], delay_penalty=[1.0, 5.0, 1.0], electricity_price=[[1.0], [2.0]],
+    )  # fmt: skip
+    triples = Triples.of(instance)
+    assert len(units(instance, triples, merged=True).slots) == 2 * instance.slots
+    assert_exact(instance, optimize(instance))
+
+
 def test_a_few_areas_stand_for_all() -> None:
     instance = paper_size()
     triples = Triples.of(instance)

@@ -263,4 +263,15 @@ def _pair_keys(instance: Instance, triples: Triples, *, merged: bool) -> IndexAr
     serving = may_serve(instance).transpose(0, 2, 1).reshape(pair.size, -1)
     _, pattern = np.unique(serving, axis=0, return_inverse=True)
     of_pair = triples.areas * classes + triples.classes
-    return np.where(single, key, pair.size + pattern[of_pair] * classes + triples.classes)
+    return np.where(single, key, pair.size + pattern[of_pair] * classes + _alike(instance)[triples.classes])
+
+
+def _alike(instance: Instance) -> IndexArray:
+    """[K] the first class whose queries take the same energy and resources at every site."""
+    taken = [
+        instance.energy_per_query[None],
+        instance.resource_per_token.transpose(2, 0, 1) * instance.tokens_per_query,
+    ]
+    per_query = np.concatenate(taken).reshape(-1, len(instance.classes)).T
+    _, first, kind = np.unique(per_query, axis=0, return_index=True, return_inverse=True)
+    return np.asarray(first[kind.ravel()])
