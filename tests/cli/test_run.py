@@ -232,6 +232,62 @@ def test_a_replay_keeps_its_ledger_to_itself(three: Path) -> None:
     assert not list((three / "state").glob("ledger-*"))
 
 
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("state", ("--once",)), ("state", ("--replay", "1000000")), ("state", ()), ("audit", ("--once",)), ("audit", ())],
+)
+def test_what_cannot_be_kept_is_one_error_before_anything_is_planned(
+    cli: Cli, three: Path, name: str, how: tuple[str, ...]
+) -> None:
+    (three / name).write_text("a file is in the way")
+    before = (three / "routes.yaml").read_text()
+    ran = cli("run", three, *how)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err == f"green-llm: {three / name}: cannot be written: a file is in the way; move it\n"
+    assert (three / "routes.yaml").read_text() == before
+    assert not list(three.glob("*.status.yaml"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everywhere")
+def test_a_directory_that_one_may_not_write_is_said_at_once(three: Path) -> None:
+    for path in (three, *three.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    for path in (three, *three.parents)[:-1]:
+        if path.stat().st_uid == os.geteuid():
+            path.chmod(path.stat().st_mode | 0o055)
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups") if os.geteuid() == 0 else ()
+    command = [*nobody, sys.executable, "-m", "green_llm", "run", str(three), "--once"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        f"green-llm: {three / 'state'}: cannot be written: Permission denied; give this user the right to write there, "
+        "or free the disk\n"
+    )
+
+
+def test_a_verdict_does_not_need_a_plan(three: Path) -> None:
+    path = three / "policy.yaml"
+    path.write_text(path.read_text().replace("mode: Active", "mode: Actve"))
+    running = Running(three)
+    try:
+        running.until((three / "policy.status.yaml").exists)
+        assert 'not "Actve"' in (three / "policy.status.yaml").read_text()
+    finally:
+        assert running.stop()[0] == 0
+
+
+def test_troubles_are_said_when_they_begin(three: Path) -> None:
+    shutil.rmtree(three / "signals")
+    sites = (three / "sites.yaml").read_text()
+    (three / "sites.yaml").write_text(re.sub(r"\n *- \{source: (?!recorded)[^}]*\}.*", "", sites))
+    running = Running(three, "--interval", "0.2")
+    running.until(lambda: json.loads(running.ask("/api/v1/history"))["intervals"] > 2 if running.planned() else False)
+    status, out, err = running.stop()
+    assert status == 0
+    assert out.count("no plan") > 2
+    assert err.count("default: oregon keeps its share: no value for electricityPrice, carbonIntensity") == 1, err
+
+
 class Running:
     """A planner in its own process."""
 
@@ -251,6 +307,10 @@ class Running:
     def ask(self, path: str) -> str:
         with urlopen(self.url.removesuffix("/metrics") + path) as answer:  # noqa: S310 - our own server
             return str(answer.read().decode())
+
+    def planned(self) -> bool:
+        """Whether it has planned anything."""
+        return bool(json.loads(self.ask("/api/v1"))["policies"])
 
     def metrics(self) -> str:
         return self.ask("/metrics")

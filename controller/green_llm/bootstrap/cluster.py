@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import uuid
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from green_llm.bootstrap.common import allowed_hosts, audit_of, page_of, recordings_of
 from green_llm.demand.measured import MeasuredDemand
+from green_llm.errors import StoreError
 from green_llm.kube.accepted import AcceptedDemands
 from green_llm.kube.all_weights import KubeAllWeights
 from green_llm.kube.client import Cluster
@@ -28,6 +30,9 @@ from green_llm.signals.collect import Collector
 from green_llm.signals.http import HttpClient
 from green_llm.signals.live import LiveHub
 from green_llm.signals.registry import FEEDS
+from green_llm.store.audit_files import AuditFiles
+
+logger = logging.getLogger("green_llm.operator")
 
 
 @dataclass
@@ -87,7 +92,7 @@ def cluster_parts(settings: Settings) -> ClusterParts:
         ledgers,
         time_limit_s=settings.solver_time_limit_seconds,
         solver_threads=settings.solver_threads,
-        audit=audit_of(settings),
+        audit=_audit_of(settings),
     )
     statuses, recorder = KubeStatuses(cluster, mirror, settings.namespace), Recorder(route_matrix=settings.route_matrix)
     history = Path(settings.history_file) if settings.history_file else None
@@ -108,3 +113,14 @@ def cluster_parts(settings: Settings) -> ClusterParts:
     )
     parts.recorder.sources = lambda: hub.health
     return parts
+
+
+def _audit_of(settings: Settings) -> AuditFiles | None:
+    """The audit that the settings name. One that cannot be kept is said at once, and stops no plan."""
+    found = audit_of(settings)
+    try:
+        if found is not None:
+            found.require_writable()
+    except StoreError as error:
+        logger.warning("GREEN_LLM_AUDIT_DIRECTORY: %s", error)
+    return found

@@ -116,6 +116,7 @@ class EmbeddedRun:
         )
         self._collector = collector = Collector(self.store.read_text, self.hub, self.recordings if replay else None)
         self._demand = MeasuredDemand(collector.series)
+        self._audit = None if replay else audit_of(settings, root)
         self._planning = Planning(
             collector,
             self._demand,
@@ -123,8 +124,18 @@ class EmbeddedRun:
             ledgers,
             time_limit_s=settings.solver_time_limit_seconds,
             solver_threads=settings.solver_threads,
-            audit=None if replay else audit_of(settings, root),
+            audit=self._audit,
         )
+
+    def require_writable(self) -> None:
+        """See that what an interval keeps can be kept: weights, statuses, ledgers and the audit.
+
+        Raises:
+            StoreError: a directory cannot be written to.
+        """
+        self.store.require_writable()
+        if self._audit is not None:
+            self._audit.require_writable()
 
     def changed(self) -> bool:
         """Whether a file was edited or a live signal has moved since the last look."""

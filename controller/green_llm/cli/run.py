@@ -58,6 +58,7 @@ def run(
         settings = Settings()
         wait = FIRST_SIGNALS_SECONDS if once else 0.0
         embedded = EmbeddedRun(directory, settings, replay=replay is not None, first_wait_seconds=wait)
+        embedded.require_writable()
     except StoreError as error:
         raise InvalidInputError(str(error)) from error
     begin = moment(start, "--start") if start else None
@@ -103,16 +104,28 @@ def _document(embedded: EmbeddedRun, reading: Reading, outcomes: list[Outcome]) 
     }
 
 
-def _say(embedded: EmbeddedRun, reading: Reading, outcomes: list[Outcome], *, as_json: bool) -> None:
-    """What an interval came to: a line for each policy, or one of JSON."""
-    from green_llm.cli.report import print_json_line  # noqa: PLC0415
-    from green_llm.cli.run_report import print_line  # noqa: PLC0415
+class _Voice:
+    """Says what intervals come to: a line for each policy, or one of JSON."""
 
-    if as_json:
-        print_json_line(_document(embedded, reading, outcomes))
-        return
-    for outcome in outcomes:
-        print_line(outcome)
+    def __init__(self, embedded: EmbeddedRun, *, as_json: bool) -> None:
+        self._embedded, self._as_json = embedded, as_json
+        self._said: dict[str, list[str]] = {}
+        """Troubles by policy: each is said when it begins."""
+
+    def say(self, reading: Reading, outcomes: list[Outcome]) -> None:
+        from green_llm.cli.report import print_json_line  # noqa: PLC0415
+        from green_llm.cli.run_report import print_line, troubles  # noqa: PLC0415
+
+        if self._as_json:
+            print_json_line(_document(self._embedded, reading, outcomes))
+            return
+        for outcome in outcomes:
+            print_line(outcome)
+            name, found = outcome.policy.name, troubles(outcome)
+            for message in found:
+                if message not in self._said.get(name, []):
+                    typer.echo(f"{name}: {message}", err=True)
+            self._said[name] = found
 
 
 async def _all(embedded: EmbeddedRun, reading: Reading, now: datetime) -> list[Outcome]:
@@ -125,15 +138,15 @@ async def _all(embedded: EmbeddedRun, reading: Reading, now: datetime) -> list[O
 
 async def _forever(embedded: EmbeddedRun, interval: float | None, poll_seconds: float, *, as_json: bool) -> int:
     """Plan when a policy is due, and at once when a file changes."""
-    stop = stop_on_signals()
+    stop, voice = stop_on_signals(), _Voice(embedded, as_json=as_json)
     due: dict[str, datetime] = {}
-    reading = await embedded.read()
+    reading, fresh = await embedded.read(), True
     _warn(reading)
     while not stop.is_set():
         now = datetime.now(UTC)
         embedded.recorder.turn()
         if embedded.changed():
-            reading, due = await embedded.read(), {}
+            reading, due, fresh = await embedded.read(), {}, True
             _warn(reading)
         ready = [
             request
@@ -146,9 +159,11 @@ async def _forever(embedded: EmbeddedRun, interval: float | None, poll_seconds: 
             period = timedelta(seconds=interval or request.policy.period_seconds)
             due[request.policy.name] = now + period
         if outcomes:
-            _say(embedded, reading, outcomes, as_json=as_json)
+            voice.say(reading, outcomes)
+        if outcomes or fresh:  # a verdict does not need a plan
             embedded.recorder.keep_only(reading.requests)
             embedded.write_status(reading, outcomes, now)
+            fresh = False
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), poll_seconds)
     return Exit.OPTIMAL
@@ -166,7 +181,7 @@ async def _replay(
     """Step through recorded time, a period at a time, no faster than ``speedup``."""
     from green_llm.cli.run_report import print_totals  # noqa: PLC0415
 
-    stop = stop_on_signals()
+    stop, voice = stop_on_signals(), _Voice(embedded, as_json=as_json)
     reading = await embedded.read()
     _warn(reading)
     span = embedded.recorded_span(reading.loaded.resources)
@@ -183,7 +198,7 @@ async def _replay(
             reading = await embedded.read()
             _warn(reading)
         outcomes = await _all(embedded, reading, now)
-        _say(embedded, reading, outcomes, as_json=as_json)
+        voice.say(reading, outcomes)
         last |= {outcome.policy.name: outcome for outcome in outcomes}
         period = interval or min((o.policy.period_seconds for o in outcomes), default=300)
         now += timedelta(seconds=period)

@@ -127,6 +127,7 @@ def _troubles(outcome: Outcome) -> dict[str, Any]:
             "in_force": [entry.kind.value for entry in outcome.broken_in_force],
         },
         "diagnosis": [entry.message for entry in outcome.result.diagnosis] if outcome.result else [],
+        "audit_error": outcome.audit_error,
         "signal_problems": [problem.message for problem in outcome.book.problems],
         "unusable_sources": [{"site": p.site, "kind": p.kind.value} for p in outcome.book.problems],
     }
@@ -171,6 +172,16 @@ def print_line(outcome: Outcome) -> None:
     typer.echo(f"{head}  {'  '.join(parts)}  {_traffic(outcome)}")
 
 
+def troubles(outcome: Outcome) -> list[str]:
+    """Why there is no plan, why weights are not written, and what could not be kept."""
+    return [
+        *([outcome.error] if outcome.error else []),
+        *(f"{key}: {message}" for key, message in outcome.writes_failed.items()),
+        *(f"{site} keeps its share: no value for {kinds}" for site, kinds in outcome.held_sites.items()),
+        *([outcome.audit_error] if outcome.audit_error else []),
+    ]
+
+
 def print_outcome(outcome: Outcome) -> None:
     """One interval as tables."""
     console = Console()
@@ -178,8 +189,8 @@ def print_outcome(outcome: Outcome) -> None:
     console.print(
         f"[bold]{outcome.policy.name}[/] {outcome.now:%Y-%m-%d %H:%MZ}: {ending}, {outcome.policy.mode.value}"
     )
-    if outcome.error:
-        console.print(f"[red]✗[/] {outcome.error}", highlight=False)
+    for message in troubles(outcome):
+        console.print(f"[red]✗[/] {message}", highlight=False, soft_wrap=True)
     if outcome.weights:
         print_weights(console, outcome)
     print_rates(console, outcome)

@@ -32,6 +32,7 @@ from green_llm.domain.audit import (
     joined,
 )
 from green_llm.errors import StoreError
+from green_llm.store import files
 
 logger = logging.getLogger("green_llm.audit")
 LARGEST_BYTES = 512 * 1024 * 1024
@@ -67,6 +68,14 @@ class AuditFiles:
         """``largest_bytes`` bounds each policy's files: beyond it the oldest go."""
         self.root, self._largest = root, largest_bytes
         self._waiting: list[AuditBatch] = []
+
+    def require_writable(self) -> None:
+        """See that it can be kept, before anything is charged.
+
+        Raises:
+            StoreError: the directory cannot be written to.
+        """
+        files.require_writable(self.root)
 
     async def append(self, batch: AuditBatch) -> None:
         """Keep what a ledger is about to be charged with.

@@ -88,6 +88,15 @@ class DirectoryStore:
         self._csv: dict[Path, files.Stamp | None] = {}
         self._statuses: dict[Path, list[Mapping[str, Any]]] = {}
 
+    def require_writable(self) -> None:
+        """See that ledgers, weights and statuses can be kept, before anything is planned.
+
+        Raises:
+            StoreError: a directory cannot be written to.
+        """
+        for directory in (self._root / STATE, *sorted({path.parent for path in self._paths()})):
+            files.require_writable(self._shown / directory.relative_to(self._root))
+
     def load(self) -> Loaded:
         """Read every YAML file; what is wrong is in ``problems`` and ``unreadable`` and does not stop the rest."""
         paths = self._paths()

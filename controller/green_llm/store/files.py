@@ -37,6 +37,25 @@ def write_atomically(path: Path, text: str) -> None:
         raise StoreError(f"{path}: cannot be written: {error.strerror}; check its permissions and the disk") from error
 
 
+def require_writable(directory: Path) -> None:
+    """Make a directory where there is none, and a file in it that goes again.
+
+    Raises:
+        StoreError: it cannot be written to.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(b"\0")
+            file.flush()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StoreError(f"{directory}: cannot be written: a file is in the way; move it") from error
+    except OSError as error:
+        raise StoreError(
+            f"{directory}: cannot be written: {error.strerror}; give this user the right to write there, or free the disk"
+        ) from error
+
+
 def read(path: Path) -> str:
     """The text of a file, line ends as they are.
 
