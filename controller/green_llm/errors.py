@@ -44,3 +44,9 @@ class StoreError(GreenLLMError):
     """Resources, routes or the ledger could not be read or written."""
 
     retry = True
+
+
+class WorkerError(GreenLLMError):
+    """A process or cluster that worked on a part of a back-test has gone; what was kept on the way is still there."""
+
+    retry = True

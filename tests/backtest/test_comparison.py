@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,3 +185,25 @@ def test_wrong_times_are_refused() -> None:
 
 def test_an_empty_tally_is_no_error() -> None:
     assert begin(3, 2).percentile_s(0.5) == 0.0
+
+
+def test_an_interrupted_bound_goes_on_with_the_next_water_period(tmp_path: Path) -> None:
+    world = recorded_world(4, policy={"water": a_budget(1e9, days=1)})
+    file = tmp_path / "bound.json"
+    wanted = replace(bound_task(world, 3), checkpoint=file)
+
+    def killed(done: int, _all: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bound(wanted, Objective.COST, killed)
+    plain = bound(bound_task(world, 3), Objective.COST)
+    assert bound(wanted, Objective.COST) == plain
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    kept[0]["value"] += 1000.0
+    file.write_text(json.dumps(kept), encoding="utf-8")
+    again = bound(wanted, Objective.COST).value
+    assert again is not None
+    assert plain.value is not None
+    assert again == pytest.approx(plain.value + 1000.0), "what is kept is not solved again"

@@ -1,49 +1,21 @@
-"""Jobs give the same here, on processes and on a Dask cluster of which a worker dies."""
+"""Jobs give the same here and on local processes, which end with the one that began them."""
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from green_llm.backtest.methods import Method
 from green_llm.backtest.parallel import Job, run_jobs
-from green_llm.backtest.replay import Task
-from green_llm.backtest.run import Ran, run
+from green_llm.backtest.run import run
 from green_llm.errors import InvalidInputError
-from support.recorded_days import recorded_world, span
-
-METHODS = (Method.OURS, Method.CHEAPEST)
-
-
-def jobs(hours: int, checkpoints: Path | None = None) -> dict[str, Job]:
-    world = recorded_world(3)
-    return {
-        method.value: Job(
-            run,
-            (
-                Task(
-                    world=world, policy="default", method=method, span=span(hours / 24),
-                    checkpoint=None if checkpoints is None else checkpoints / f"{method}.npz",
-                ),
-            ),
-        )
-        for method in METHODS
-    }  # fmt: skip
-
-
-def equal(one: dict[str, Ran], other: dict[str, Ran]) -> bool:
-    return set(one) == set(other) and all(
-        np.array_equal(one[name].tally.series["cost_paid"], other[name].tally.series["cost_paid"])
-        and one[name].tally.site_queries.sum() == pytest.approx(other[name].tally.site_queries.sum())
-        for name in one
-    )
+from support.backtests import METHODS, equal, jobs
 
 
 def test_processes_give_what_one_gives() -> None:
@@ -61,47 +33,61 @@ def test_an_error_in_a_process_is_its_own_message() -> None:
         run_jobs(found | {"wrong": Job(run, (replace(task, policy="other"),))}, lambda *_: None, processes=2)
 
 
-def test_a_cluster_gives_the_same_though_a_worker_dies(tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed", reason="Dask is missing; install green-llm[dask]")
-    here = run_jobs(jobs(8), lambda *_: None)
-    killed: list[int] = []
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=str(tmp_path)
-    ) as cluster:
-        pids = [worker.pid for worker in cluster.workers.values()]
-        begun = threading.Event()
-
-        def report(_name: str, done: int, _all: int) -> None:
-            if done >= 2:
-                begun.set()
-
-        def kill() -> None:
-            assert begun.wait(500)
-            os.kill(pids[0], signal.SIGKILL)
-            killed.append(pids[0])
-
-        thread = threading.Thread(target=kill)
-        thread.start()
-        there = run_jobs(jobs(8), report, scheduler=cluster.scheduler_address)
-        thread.join()
-        assert killed
-        assert not _alive(pids[0])
-    assert equal(here, there)
-
-
-def _alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be looked after does not."""
-    for _ in range(50):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-        except OSError:
-            return False
-        if state == "Z":
-            return False
-        time.sleep(0.1)
-    return True
-
-
 def test_a_cluster_that_is_not_there_is_said() -> None:
     with pytest.raises(InvalidInputError, match="cannot be reached"):
         run_jobs(jobs(1), lambda *_: None, scheduler="tcp://127.0.0.1:9")
+
+
+BESIDE = """
+import os, sys, time
+sys.path.insert(0, {tests!r})
+from green_llm.backtest.parallel import run_jobs
+from support.backtests import jobs
+run_jobs(jobs(24), lambda name, done, all: print(name, done, flush=True), processes=2)
+"""
+
+
+def _begin() -> tuple[subprocess.Popen[str], list[int]]:
+    """A process with two jobs on their way, and the processes they are on."""
+    script = BESIDE.format(tests=str(Path(__file__).parents[1]))
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert {parent.stdout.readline().split()[0] for _ in range(4)} <= set(METHODS)
+    server = [pid for pid in _children(parent.pid) if "forkserver" in _command(pid)]
+    return parent, _children(server[0])
+
+
+def _children(pid: int) -> list[int]:
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()]
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+
+
+def _ended(pid: int) -> bool:
+    """Whether a process has ended, or only waits for somebody to look."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_processes_end_with_the_one_that_was_killed() -> None:
+    parent, workers = _begin()
+    assert len(workers) == 2
+    assert not any(map(_ended, workers))
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.communicate()
+    deadline = time.monotonic() + 30
+    while not all(map(_ended, workers)):
+        assert time.monotonic() < deadline, "they would go on beside the next try"
+        time.sleep(0.1)
+
+
+def test_a_killed_process_is_one_message() -> None:
+    parent, workers = _begin()
+    os.kill(workers[0], signal.SIGKILL)
+    _, said = parent.communicate(timeout=60)
+    assert parent.returncode == 1
+    assert "WorkerError: a process was killed while it worked (out of memory?); the same command goes on" in said

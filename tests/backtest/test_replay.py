@@ -160,7 +160,7 @@ def test_an_interruption_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("green_llm.backtest.replay.SAVE_SECONDS", 0.0)
     world = recorded_world(3, policy={"guardrails": Guardrails(max_shift=0.25, min_write_seconds=60)})
     wanted = task(world)
-    file = tmp_path / "state" / "ours.npz"
+    file = tmp_path / "ours.json"
     seen: list[int] = []
 
     def killed(done: int, _all: int) -> None:

@@ -89,6 +89,16 @@ def test_what_would_fail_in_the_end_is_said_before_anything_runs(
     assert len(ran.err.splitlines()) == 1
 
 
+def test_a_directory_that_keeps_nothing_is_said_first(cli: Run, directory: Path) -> None:
+    (directory / "state").write_text("no folder", encoding="utf-8")
+    ran = cli("backtest", directory, *HALF_DAY)
+    assert ran.status == 1
+    assert (
+        "state/backtest: the state of the back-test cannot be kept: Not a directory; copy the directory to" in ran.err
+    )
+    assert len(ran.err.splitlines()) == 1
+
+
 def test_a_report_is_written_beside_what_is_printed(cli: Run, directory: Path, tmp_path: Path) -> None:
     page = tmp_path / "out.html"
     ran = cli("backtest", directory, *HALF_DAY, "--no-bounds", "--processes", "1", "--report", page)

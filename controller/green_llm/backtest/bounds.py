@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from green_llm.backtest import checkpoint
 from green_llm.backtest.actuals import days, period_of
 from green_llm.backtest.replay import Progress, Task
 from green_llm.domain.instance import Instance
@@ -43,12 +45,17 @@ def bound(task: Task, objective: Objective, progress: Progress = lambda _done, _
     policy = task.request().policy
     scale = task.span.step_seconds / policy.slot_seconds if objective is Objective.DELAY else 1.0
     count, session = sum(map(len, periods)), Session()
-    parts: list[_Part | None] = []
+    keep = task.kept_at
+    parts = [] if keep is None else _kept(keep)
     by_day: list[float | None] = []
     for number, instances in enumerate(periods):
-        solve = _Days(instances, objective, session)
-        part = _least(solve, None if policy.water is None else policy.water.liters)
-        parts.append(part)
+        if number == len(parts):
+            parts.append(
+                _least(_Days(instances, objective, session), None if policy.water is None else policy.water.liters)
+            )
+            if keep is not None:
+                checkpoint.write(keep, [None if entry is None else asdict(entry) for entry in parts])
+        part = parts[number]
         by_day += [None] * len(instances) if part is None else [value * scale for value in part.by_day]
         progress(sum(map(len, periods[: number + 1])), count)
     known = [part for part in parts if part is not None]
@@ -67,6 +74,12 @@ class _Part:
     value: float
     price: float
     by_day: tuple[float, ...]
+
+
+def _kept(path: Path) -> list[_Part | None]:
+    """The periods that an interrupted try has ended."""
+    found = checkpoint.read(path) or []
+    return [None if entry is None else _Part(entry["value"], entry["price"], tuple(entry["by_day"])) for entry in found]
 
 
 @dataclass(frozen=True)

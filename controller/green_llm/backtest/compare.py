@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from green_llm.backtest import parallel
+from green_llm.backtest import checkpoint, parallel
 from green_llm.backtest.actuals import period_of
 from green_llm.backtest.bounds import BOUNDED, Bound, bound
 from green_llm.backtest.inputs import NOT_SEEN, SAID, basis, inputs_of
@@ -51,21 +51,29 @@ class Backtest:
     def task(self, method: Method) -> Task:
         """One method's part."""
         task = Task(world=self.world, policy=self.policy, method=method, span=self.span, settings=self.settings)
-        if self.work is None or method.splits:
-            return task
-        return replace(task, checkpoint=self.work / f"{_digest(task)}.npz")
+        return task if method.splits else self._kept(task, method.value)
+
+    def bound_task(self, objective: Objective) -> Task:
+        """One bound's part; the rule of its task is not asked."""
+        task = Task(world=self.world, policy=self.policy, method=Method.NEAREST, span=self.span, settings=self.settings)
+        return self._kept(task, f"bound of {objective}")
+
+    def _kept(self, task: Task, part: str) -> Task:
+        # A worker's working directory is not this one's.
+        return (
+            task if self.work is None else replace(task, checkpoint=self.work.resolve() / f"{_digest(task, part)}.json")
+        )
 
     def jobs(self) -> dict[str, parallel.Job]:
         """The longest first."""
         methods = [Method.OURS, *self.against]
         found = {method.value: parallel.Job(run, (self.task(method),)) for method in methods}
-        plain = self.task(Method.NEAREST)
-        return found | {f"bound of {o.value}": parallel.Job(bound, (plain, o)) for o in self.bounds}
+        return found | {f"bound of {o.value}": parallel.Job(bound, (self.bound_task(o), o)) for o in self.bounds}
 
 
-def _digest(task: Task) -> str:
-    """What makes two replays the same."""
-    said = (version("green-llm"), task.world.digest, task.world.demand_factor, task.policy, task.method, task.span)
+def _digest(task: Task, part: str) -> str:
+    """What makes two replays, or two bounds, the same."""
+    said = (version("green-llm"), task.world.digest, task.world.demand_factor, task.policy, part, task.span)
     return hashlib.sha256(repr((said, sorted(task.settings.weights.items()))).encode()).hexdigest()[:24]
 
 
@@ -129,18 +137,37 @@ class Compared:
 def compare(
     backtest: Backtest, report: parallel.Report, *, processes: int = 1, scheduler: str | None = None
 ) -> Compared:
-    """Run everything; checkpoints are removed once all of it is there."""
-    results = parallel.run_jobs(backtest.jobs(), report, processes=processes, scheduler=scheduler)
-    compared = Compared(
+    """Run everything; checkpoints are removed once all of it is there.
+
+    Raises:
+        StoreError: what is done cannot be kept on the way.
+        InvalidInputError, WorkerError: as in ``run_jobs``.
+    """
+    results = run_kept(backtest.jobs(), backtest.work, report, processes=processes, scheduler=scheduler)
+    return Compared(
         backtest=backtest,
         ran={Method(name): result for name, result in results.items() if isinstance(result, Ran)},
         bounds={result.objective: result for result in results.values() if isinstance(result, Bound)},
     )
-    for method in compared.ran:
-        checkpoint = backtest.task(method).checkpoint
-        if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
-    return compared
+
+
+def run_kept(
+    jobs: Mapping[str, parallel.Job],
+    work: Path | None,
+    report: parallel.Report,
+    *,
+    processes: int = 1,
+    scheduler: str | None = None,
+) -> dict[str, Any]:
+    """The result of every job, whose first argument is its task; what was kept on the way is removed in the end."""
+    if work is not None:
+        checkpoint.prepare(work)
+    results = parallel.run_jobs(jobs, report, processes=processes, scheduler=scheduler)
+    for job in jobs.values():
+        kept = job.arguments[0].checkpoint
+        if kept is not None:
+            checkpoint.remove(kept)
+    return results
 
 
 def document(compared: Compared) -> dict[str, Any]:

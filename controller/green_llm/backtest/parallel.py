@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from green_llm.errors import InvalidInputError
+from green_llm.errors import WorkerError
 
 Report = Callable[[str, int, int], None]
 """Called with a job's name, what it has done and all it has to do."""
-TOPIC = "green-llm-backtest"
-RETRIES = 5
-"""How often Dask gives a job to another worker when one has died under it."""
+GO_ON = "the same command goes on from what was last kept"
 
 
 @dataclass(frozen=True)
@@ -32,23 +32,27 @@ def run_jobs(
     """The result of every job by name. With one process and no scheduler they run here, one after the other.
 
     Raises:
-        InvalidInputError: the scheduler cannot be reached, or Dask is not installed.
+        InvalidInputError: the scheduler cannot be reached, Dask is not installed, or a worker is of another version.
+        WorkerError: a process was killed, the scheduler was lost, or no worker is left.
     """
     if scheduler is not None:
-        return _on_dask(jobs, report, scheduler)
+        from green_llm.backtest.cluster import on_dask  # noqa: PLC0415 - an optional dependency
+
+        return on_dask(jobs, report, scheduler)
     if processes == 1 or len(jobs) == 1:
-        return {name: job.function(*job.arguments, _Named(name, report)) for name, job in jobs.items()}
+        return {name: job.function(*job.arguments, Named(name, report)) for name, job in jobs.items()}
     return _on_processes(jobs, report, processes)
 
 
 @dataclass(frozen=True)
-class _Named:
+class Named:
     """The progress of one job."""
 
     name: str
     report: Report
 
     def __call__(self, done: int, everything: int) -> None:
+        """Tell it."""
         self.report(self.name, done, everything)
 
 
@@ -56,9 +60,18 @@ _queue: Any = None
 
 
 def _begin(queue: Any) -> None:
-    """In a new process: where its progress goes."""
+    """In a new process: where its progress goes, and that it ends with the one that began it."""
     global _queue  # noqa: PLW0603 - a process of a pool gets what it needs only once, at its start
     _queue = queue
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed can end nobody: its jobs would go on for hours, beside those of the next try."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _put(name: str, done: int, everything: int) -> None:
@@ -66,7 +79,7 @@ def _put(name: str, done: int, everything: int) -> None:
 
 
 def _call(name: str, job: Job) -> Any:
-    return job.function(*job.arguments, _Named(name, _put))
+    return job.function(*job.arguments, Named(name, _put))
 
 
 def _on_processes(jobs: Mapping[str, Job], report: Report, processes: int) -> dict[str, Any]:
@@ -78,6 +91,10 @@ def _on_processes(jobs: Mapping[str, Job], report: Report, processes: int) -> di
     try:
         futures = {pool.submit(_call, name, job): name for name, job in jobs.items()}
         return {futures[future]: future.result() for future in as_completed(futures)}
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            f"a process was killed while it worked (out of memory?); {GO_ON}; with fewer --processes it takes less memory"
+        ) from error
     except BaseException:
         for process in list((pool._processes or {}).values()):  # noqa: SLF001 - a pool has no other way to end what runs
             process.terminate()
@@ -100,30 +117,3 @@ def _context() -> Any:
 def _listen(queue: Any, report: Report) -> None:
     while (entry := queue.get()) is not None:
         report(*entry)
-
-
-def _log(name: str, done: int, everything: int) -> None:
-    from distributed import get_worker  # noqa: PLC0415 - an optional dependency
-
-    get_worker().log_event(TOPIC, (name, done, everything))
-
-
-def _call_on_worker(name: str, job: Job) -> Any:
-    return job.function(*job.arguments, _Named(name, _log))
-
-
-def _on_dask(jobs: Mapping[str, Job], report: Report, scheduler: str) -> dict[str, Any]:
-    try:
-        import distributed  # noqa: PLC0415 - an optional dependency
-    except ImportError:
-        raise InvalidInputError("--scheduler needs Dask; install green-llm[dask]") from None
-    try:
-        client = distributed.Client(scheduler, timeout=10, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"--scheduler: {scheduler} cannot be reached: {error}") from error
-    with client:
-        client.subscribe_topic(TOPIC, lambda event: report(*event[1]))
-        futures = {
-            client.submit(_call_on_worker, name, job, pure=False, retries=RETRIES): name for name, job in jobs.items()
-        }
-        return {futures[future]: future.result() for future in distributed.as_completed(futures, loop=client.loop)}

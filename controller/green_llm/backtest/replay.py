@@ -71,6 +71,12 @@ class Task:
     checkpoint: Path | None = None
     """Where its state is kept on the way; None: nowhere."""
 
+    @property
+    def kept_at(self) -> Path | None:
+        """The same; None on a machine that does not share the directory: nobody would look for it there, or remove it."""
+        shared = self.checkpoint is not None and self.checkpoint.parent.is_dir()
+        return self.checkpoint if shared else None
+
     def request(self) -> PolicyRequest:
         """What is planned."""
         found = self.world.request(self.policy)
@@ -156,7 +162,8 @@ async def _replay(task: Task, progress: Progress) -> Decisions:
     solve = solver_of(task.method, task.settings)
     planning = Planning(signals, demand, routes, ledgers, solve=solve, conclude=decision_of)
     sites = [site.name for site in request.sites]
-    state = checkpoint.load(task.checkpoint) or checkpoint.begin(task.span.count, len(request.pairs), len(sites))
+    size, keep = (task.span.count, len(request.pairs), len(sites)), task.kept_at
+    state = checkpoint.begin(*size) if keep is None else checkpoint.load(keep, *size)
     routes.routes = state.routes_on(routes.routes)
     if state.ledger is not None:
         await ledgers.save(request.policy.name, state.ledger)
@@ -168,8 +175,8 @@ async def _replay(task: Task, progress: Progress) -> Decisions:
         state.shares[number] = in_force(request, routes, outcome, sites)
         state.note(number, _ending(outcome), time.perf_counter() - begun)
         progress(number + 1, task.span.count)
-        if task.checkpoint is not None and time.monotonic() - saved > SAVE_SECONDS:
-            checkpoint.save(task.checkpoint, state, await ledgers.load(request.policy.name), routes.routes)
+        if keep is not None and (state.done == task.span.count or time.monotonic() - saved > SAVE_SECONDS):
+            checkpoint.save(keep, state, await ledgers.load(request.policy.name), routes.routes)
             saved = time.monotonic()
     return Decisions(
         shares=state.shares,

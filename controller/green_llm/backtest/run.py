@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Ran:
     method: Method
     tally: tally.Tally
     decisions: Decisions | None
-    """None for a rule that looks at no signal."""
+    """Without their shares, which have been charged; None for a rule that looks at no signal."""
     unknown_pairs: int
     """Pairs whose arrivals nobody knows on some day."""
 
@@ -33,6 +33,9 @@ def run(task: Task, progress: Progress = lambda _done, _all: None) -> Ran:
     """Decide and charge every interval of one method."""
     decisions = None if task.method.splits else replay(task, progress)
     found, unknown = asyncio.run(_charged(task, decisions))
+    if decisions is not None:
+        # 3 kB an interval on nine sites: they would cross to the caller's process, and be held there for every method.
+        decisions = replace(decisions, shares=decisions.shares[:0].copy())
     return Ran(method=task.method, tally=found, decisions=decisions, unknown_pairs=unknown)
 
 

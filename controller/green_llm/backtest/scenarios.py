@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from green_llm.backtest import parallel
-from green_llm.backtest.compare import Backtest, Compared
+from green_llm.backtest.compare import Backtest, Compared, run_kept
 from green_llm.backtest.methods import Method
 from green_llm.backtest.replay import Span
 from green_llm.backtest.run import Ran, run
@@ -57,10 +57,7 @@ def run_scenarios(
         for name, world in scenarios.worlds.items()
     }
     jobs = {name: parallel.Job(run, (task,)) for name, task in tasks.items()}
-    ran = parallel.run_jobs(jobs, report, processes=processes, scheduler=scheduler)
-    for task in tasks.values():
-        if task.checkpoint is not None:
-            task.checkpoint.unlink(missing_ok=True)
+    ran = run_kept(jobs, scenarios.backtest.work, report, processes=processes, scheduler=scheduler)
     return Found(scenarios=scenarios, ran={name: ran[name] for name in tasks})
 
 
