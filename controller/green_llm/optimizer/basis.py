@@ -53,7 +53,8 @@ class Basis:
             return None
         programme, tolerance = self.programme, FEASIBILITY_TOLERANCE
         reduced = costs - np.add.reduceat(programme.values * duals[programme.rows], programme.starts[:-1])
-        if (np.where(self._at_upper, -reduced, reduced) < -tolerance).any():
+        worse = np.where(self._at_upper, -reduced, reduced) < -tolerance
+        if (worse & (programme.column_lower < programme.column_upper)).any():
             return None
         equal = programme.row_lower == programme.row_upper
         # A row is at the side its dual was for; where that said nothing, it must say nothing now.

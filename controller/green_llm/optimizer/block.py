@@ -60,11 +60,11 @@ class Prices:
     balance: FloatArray
     """[J,T] per kWh of facility energy; negative where P^g = P^d binds."""
     capacity: FloatArray
-    """[R,J,T] ≥ 0, per resource unit."""
+    """[R,J,T] per resource unit; ≥ 0 as those below but where both sides are to be kept."""
     delay: FloatArray
-    """[n] ≥ 0, per second, by limited triple."""
+    """[n] per second, by limited triple."""
     coupling: FloatArray
-    """[m] ≥ 0, per unit of the row's terms."""
+    """[m] per unit of the row's terms."""
 
     def of_slot(self, slot: int) -> Prices:
         """Those of one slot; none of delay limits and coupling rows."""
@@ -238,9 +238,9 @@ class Block:
         if self._part < 1.0:
             # A limit's size is what many units take together.
             penalty *= max(1.0, len(self._candidates) / self._grid.size)
-        over = np.full(len(programme.column_upper) - len(share) - len(grid), penalty)
+        over = np.full(len(programme.elastic), penalty)
         # A coupling row's unit is that of all slots.
-        over[len(over) - len(self._coupling) :] *= max(1, len(self._candidates))
+        over[programme.elastic >= programme.ends[SERVED]] *= max(1, len(self._candidates))
         return np.concatenate([share / unit, grid / unit, over])
 
     def _start(self, programme: BlockProgramme, terms: Terms) -> None:
@@ -274,12 +274,13 @@ class Block:
         data = self.data
         self._served = -duals[programme.part(SERVED)]
         capacity = np.zeros_like(data.capacity)
-        capacity[data.capacity_rows] = np.maximum(duals[programme.part(CAPACITY)], 0.0) / data.capacity_unit
+        duals = np.maximum(duals, np.where(np.isfinite(programme.row_lower), -np.inf, 0.0))
+        capacity[data.capacity_rows] = duals[programme.part(CAPACITY)] / data.capacity_unit
         self.prices = Prices(
             balance=(duals[programme.part(BALANCE)] / data.kwh).reshape(self._grid.shape),
             capacity=capacity,
-            delay=np.maximum(duals[programme.part(DELAY)], 0.0) / np.maximum(data.limit, 1e-6),
-            coupling=np.maximum(duals[programme.part(COUPLING)], 0.0) / np.array([row.unit for row in self._coupling]),
+            delay=duals[programme.part(DELAY)] / np.maximum(data.limit, 1e-6),
+            coupling=duals[programme.part(COUPLING)] / np.array([row.unit for row in self._coupling]),
         )
 
     def keep_basis(self) -> None:
@@ -320,7 +321,8 @@ class Block:
         up, down = np.maximum(prices.balance, 0.0), np.maximum(-prices.balance, 0.0)
         limits = (up * data.available - down * data.least).sum() + (prices.capacity * data.capacity).sum()
         coupled = sum(price * row.most for price, row in zip(prices.coupling, self._coupling, strict=True))
-        bought = np.minimum(total.grid[:, data.slots] - prices.balance, 0.0) * data.grid_limit
+        charged = total.grid[:, data.slots] - prices.balance
+        bought = np.where(charged > 0, data.grid_least, data.grid_limit) * charged
         return data.constant(total) + float(bought.sum()) - float(limits + prices.delay @ data.limit) - float(coupled)
 
 
@@ -339,14 +341,11 @@ def reduced_costs(data: Data, total: Terms, prices: Prices) -> FloatArray:
     return found
 
 
-def pass_programme(
-    highs: highspy.Highs, programme: BlockProgramme, costs: FloatArray, column_lower: FloatArray | None = None
-) -> None:
-    """Load a programme into a live HiGHS; columns are at least 0 unless told otherwise."""
-    lower = np.zeros(len(costs)) if column_lower is None else column_lower
+def pass_programme(highs: highspy.Highs, programme: BlockProgramme, costs: FloatArray) -> None:
+    """Load a programme into a live HiGHS."""
     width, height = len(costs), len(programme.row_lower)
     highs.passModel(
-        width, height, len(programme.values), highspy.MatrixFormat.kColwise.value, 1, 0.0, costs, lower,
+        width, height, len(programme.values), highspy.MatrixFormat.kColwise.value, 1, 0.0, costs, programme.column_lower,
         programme.column_upper, programme.row_lower, programme.row_upper, programme.starts[:-1].astype(np.int32),
         programme.rows.astype(np.int32), programme.values, np.zeros(width, dtype=np.int32),
     )  # fmt: skip

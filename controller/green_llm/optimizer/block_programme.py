@@ -22,11 +22,13 @@ BALANCE, CAPACITY, DELAY, SERVED, COUPLING = range(5)
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
-    """A row over all slots: terms ≤ most; the solver sees it in ``unit``."""
+    """A row over all slots: least ≤ terms ≤ most; the solver sees it in ``unit``."""
 
     terms: Terms
     most: float
     unit: float
+    least: float = -np.inf
+    """Equal to ``most``, or there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +44,14 @@ class Data:
     use: FloatArray
     capacity: FloatArray
     """[R,J,T]."""
+    capacity_least: FloatArray
+    """[R,J,T], -inf where there is none."""
     available: FloatArray
     """[J,T] most of P^d − P^g, kWh."""
     least: FloatArray
     """[J,T] least of P^d − P^g, kWh."""
+    grid_least: FloatArray
+    """[J,T], kWh."""
     grid_limit: FloatArray
     """[J,T], kWh."""
     fixed_energy: FloatArray
@@ -55,6 +61,8 @@ class Data:
     limited_unit: IndexArray
     limited_seconds: FloatArray
     limit: FloatArray
+    delay_least: FloatArray
+    """[n] s, -inf where there is none."""
     kwh: float
     """Unit of energy: the mean of a cell."""
     capacity_rows: tuple[IndexArray, ...]
@@ -65,23 +73,26 @@ class Data:
     def of(cls, instance: Instance, units: Units, first: int, last: int) -> Data:
         """The numbers of some slots."""
         slots, here = slice(first, last), slice(int(units.starts[first]), int(units.starts[last]))
-        count = last - first
+        count, limits = last - first, units.limits
         slot = units.slots[here] - first
         energy, use, serving = units.energy[here], units.use[:, here], units.serving[here]
-        capacity = np.repeat(instance.usable_capacity[..., None], count, axis=2) - units.fixed_use[:, :, slots]
+        capacity = limits.capacity_most[:, :, slots] - units.fixed_use[:, :, slots]
+        least = limits.capacity_least[:, :, slots] - units.fixed_use[:, :, slots]
         limited = units.limited[units.limited_starts[first] : units.limited_starts[last]]
         most = np.zeros_like(capacity)
         for r in range(len(capacity)):
             most[r] = by_cell(np.where(serving, use[r], 0.0), slot, count)
-        rows = np.nonzero(most > capacity * (1.0 - 1e-12))
+        rows = np.nonzero((most > capacity * (1.0 - 1e-12)) | np.isfinite(least))
         cells = max(1, count * len(instance.sites))
         return cls(
             slots=slots, slot=slot, serving=serving, delay=units.delay[here], energy=energy, use=use, capacity=capacity,
-            available=instance.available_kwh[:, slots] - units.fixed_energy[:, slots],
-            least=-units.fixed_energy[:, slots], grid_limit=instance.grid_limit_kwh[:, slots],
+            capacity_least=least, available=limits.balance_most[:, slots] - units.fixed_energy[:, slots],
+            least=limits.balance_least[:, slots] - units.fixed_energy[:, slots],
+            grid_least=limits.grid_least[:, slots], grid_limit=limits.grid_most[:, slots],
             fixed_energy=units.fixed_energy[:, slots], fixed_delay=float(units.fixed_delay[slots].sum()),
             limited=limited, limited_unit=units.of_triple[limited] - here.start,
-            limited_seconds=units.triples.seconds[limited], limit=units.triples.limit[limited],
+            limited_seconds=units.triples.seconds[limited], limit=limits.delay_most[limited],
+            delay_least=limits.delay_least[limited],
             kwh=max(float(energy.mean()) * len(slot) / cells, 1e-12) if energy.size else 1.0,
             capacity_rows=rows, capacity_unit=np.maximum(capacity[rows], 1e-3 * most[rows]),
         )  # fmt: skip
@@ -132,7 +143,10 @@ class BlockProgramme:
     values: FloatArray
     row_lower: FloatArray
     row_upper: FloatArray
+    column_lower: FloatArray
     column_upper: FloatArray
+    elastic: IndexArray
+    """Row that each of the last columns leaves: upwards, then downwards where it has a lower side to be kept."""
 
     @property
     def shares(self) -> int:
@@ -159,7 +173,7 @@ def assemble(data: Data, candidates: BoolArray, coupling: Sequence[Coupling]) ->
     columns = np.arange(shares)
     grid = shares + np.arange(cells)
     parts = [(data.energy[unit, site] / data.kwh, site * count + slot, columns)]
-    capacity_parts, capacity_upper = _capacities(data, unit, site, slot, closed, closed_site, int(ends[BALANCE]))
+    capacity_parts, capacity_sides = _capacities(data, unit, site, slot, closed, closed_site, int(ends[BALANCE]))
     parts += capacity_parts
     if len(data.limit):
         column_of = np.full(candidates.shape, -1)
@@ -170,30 +184,35 @@ def assemble(data: Data, candidates: BoolArray, coupling: Sequence[Coupling]) ->
     parts.append((np.ones(shares), ends[DELAY] + place, columns))
     parts.append((-np.ones(cells), np.arange(cells), grid))
     taken = _at_sites(data, data.energy, closed, closed_site)
-    coupling_upper = np.empty(len(coupling))
+    lower, upper = np.full(int(ends[COUPLING]), -np.inf), np.ones(int(ends[COUPLING]))
+    lower[:cells], upper[:cells] = (((side - taken) / data.kwh).ravel() for side in (data.least, data.available))
+    lower[cells : ends[CAPACITY]], upper[cells : ends[CAPACITY]] = capacity_sides
+    lower[ends[CAPACITY] : ends[DELAY]] = data.delay_least / _size(data.limit)
+    upper[ends[CAPACITY] : ends[DELAY]] = data.limit / _size(data.limit)
+    lower[ends[DELAY] : ends[SERVED]] = 1.0
     for m, row_of in enumerate(coupling):
         shared = data.costs_at(row_of.terms, unit, site)
         values = np.concatenate([shared, row_of.terms.grid[:, data.slots].ravel() * data.kwh]) / row_of.unit
         used = np.nonzero(values)[0]
         parts.append((values[used], np.full(len(used), ends[SERVED] + m), used))
         elsewhere = float(data.costs_at(row_of.terms, closed, closed_site).sum()) + data.constant(row_of.terms)
-        coupling_upper[m] = (row_of.most - elsewhere) / row_of.unit
-    limits = np.concatenate([np.arange(ends[DELAY]), np.arange(ends[SERVED], ends[COUPLING])])
-    width = shares + cells + len(limits)
-    parts.append((-np.ones(len(limits)), limits, np.arange(shares + cells, width)))
+        lower[ends[SERVED] + m] = (row_of.least - elsewhere) / row_of.unit
+        upper[ends[SERVED] + m] = (row_of.most - elsewhere) / row_of.unit
+    over = np.concatenate([np.arange(ends[DELAY]), np.arange(ends[SERVED], ends[COUPLING])])
+    # Without bounds of P^g, none of it is too much.
+    short = over[np.where(over < cells, (lower == upper)[over] | data.grid_least.any(), np.isfinite(lower)[over])]
+    elastic = np.concatenate([over, short])
+    width = shares + cells + len(elastic)
+    sign = np.concatenate([-np.ones(len(over)), np.ones(len(short))])
+    parts.append((sign, elastic, np.arange(shares + cells, width)))
     values, rows, places = (np.concatenate(piece) for piece in zip(*parts, strict=True))
     order = np.argsort(places, kind="stable")
-    served = np.ones(len(opened))
-    lower = np.full(int(ends[COUPLING]), -np.inf)
-    lower[:cells], lower[ends[DELAY] : ends[SERVED]] = ((data.least - taken) / data.kwh).ravel(), served
     return BlockProgramme(
         open=opened, closed=closed, closed_site=closed_site, unit=unit, site=site, ends=ends,
         starts=np.searchsorted(places[order], np.arange(width + 1)), rows=rows[order], values=values[order], row_lower=lower,
-        row_upper=np.concatenate([
-            ((data.available - taken) / data.kwh).ravel(), capacity_upper, data.limit / _size(data.limit), served,
-            coupling_upper,
-        ]),
-        column_upper=np.concatenate([np.ones(shares), (data.grid_limit / data.kwh).ravel(), np.full(len(limits), np.inf)]),
+        row_upper=upper, elastic=elastic,
+        column_lower=np.concatenate([np.zeros(shares), (data.grid_least / data.kwh).ravel(), np.zeros(len(elastic))]),
+        column_upper=np.concatenate([np.ones(shares), (data.grid_limit / data.kwh).ravel(), np.full(len(elastic), np.inf)]),
     )  # fmt: skip
 
 
@@ -205,8 +224,8 @@ def _capacities(
     closed: IndexArray,
     closed_site: IndexArray,
     row: int,
-) -> tuple[list[tuple[FloatArray, IndexArray, IndexArray]], FloatArray]:
-    """Entries and upper sides of the capacity rows, which begin at ``row``."""
+) -> tuple[list[tuple[FloatArray, IndexArray, IndexArray]], list[FloatArray]]:
+    """Entries, lower and upper sides of the capacity rows, which begin at ``row``."""
     parts = []
     row_of = np.full(data.capacity.shape, -1)
     row_of[data.capacity_rows] = np.arange(len(data.capacity_unit))
@@ -220,7 +239,8 @@ def _capacities(
         parts.append(
             (data.use[r][unit[there], site[there]] / data.capacity_unit[mine[there]], row + mine[there], there)
         )
-    return parts, (data.capacity - taken)[data.capacity_rows] / data.capacity_unit
+    sides = (data.capacity_least, data.capacity)
+    return parts, [(side - taken)[data.capacity_rows] / data.capacity_unit for side in sides]
 
 
 def _at_sites(data: Data, array: FloatArray, units: IndexArray, sites: IndexArray) -> FloatArray:

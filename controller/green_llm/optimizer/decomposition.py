@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from green_llm.optimizer.block import Block, NoSolutionError, Prices
+from green_llm.optimizer.block import Block, NoSolutionError, Prices, reduced_costs
+from green_llm.optimizer.block_programme import Data
 from green_llm.optimizer.by_slots import by_slots
 from green_llm.optimizer.optimum import Optimum, Point, Task
 from green_llm.optimizer.state import State
@@ -26,6 +27,8 @@ CLOSE = 0.02
 """Part of each slot's units that begin with two sites then: those that change first."""
 CLUSTERED = 10_000
 """Clusters of units that such a guess is made of."""
+NEAR = 1e-6
+"""Of the objective's mean term: what a site may cost more than the cheapest to be in a programme that ends exactly."""
 MANY = 50
 """Units by cell from which one programme is faster however many they are: limits leave nearly all of them one site."""
 
@@ -42,7 +45,25 @@ def minimise(task: Task, start: Point | None) -> Optimum:
         return _whole(task, start)
     if len(task.units.slots) > MANY * task.instance.slots * len(task.instance.sites):
         return _nearly_closed(task)
+    if any(np.isfinite(row.least) for row in task.rows):
+        return _whole(task, start)
     return by_slots(task, start, NEAREST, _guess(task))
+
+
+def exactly(task: Task, near: Optimum) -> Optimum:
+    """The optimum as one programme ends with it: prices that are optimal to the solver's tolerance, no mix of answers.
+
+    ``near`` is one that bounds have proved: its shares and what costs hardly more are what the programme begins with.
+    """
+    if not task.rows:
+        return near
+    data = Data.of(task.instance, task.units, 0, task.instance.slots)
+    reduced = reduced_costs(data, task.priced(near.prices.coupling), near.prices)
+    close = reduced - reduced.min(axis=1, keepdims=True, initial=np.inf) <= NEAR * task.unit
+    task.state.candidates[:] = close | (near.point.shares > 0)
+    block = Block(task.instance, task.units, task.state, 0, task.instance.slots)
+    block.couple(task.rows)
+    return _optimum(task, block)
 
 
 def _guess(task: Task) -> Prices | None:
@@ -77,8 +98,8 @@ def _prices_of_clusters(task: Task) -> Prices | None:
     merged = task.merged or units_of(task.instance, units.triples, merged=True)
     few = clustered(units, merged, max(1, CLUSTERED // max(1, len(merged.slots))))
     # What common shares add to delay is no reason to be short of a row.
-    added = float(least_delay(few) - least_delay(units))
-    rows = tuple(replace(row, most=row.most + row.terms.delay * added) for row in task.rows)
+    added = max(0.0, least_delay(few) - least_delay(units))
+    rows = tuple(replace(row, most=row.most + row.terms.delay * added, least=-np.inf) for row in task.rows)
     try:
         return _whole(replace(task, units=few, state=State.new(task.instance, few), rows=rows), None).prices
     except NoSolutionError:

@@ -9,6 +9,9 @@ import numpy as np
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Tolerance
 
+BINDS = 1e-6
+"""A limit binds where less than this share of it is left."""
+
 
 @dataclass(frozen=True, eq=False)
 class LimitDuals:

@@ -1,141 +1,139 @@
-"""Finishing on the fast path: what the last phase's prices leave free is small, and solved in one programme.
+"""The optimal face of a phase: what its prices leave free for later phases, or for finishing, without tolerance.
 
 Any optimal prices describe the whole optimal face: columns they charge for stay where they are, limits they price stay
-tight (Goldman & Tucker 1956). What remains is decided as in ``finishing``: all five objectives, then the names.
+tight (Goldman & Tucker 1956). So a face is units with fewer sites and limits with equal sides, and mostly small.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from green_llm.domain.instance import BoolArray, FloatArray, Instance
 from green_llm.domain.plan import Objective
 from green_llm.optimizer.block import Prices, pass_programme, reduced_costs, run
-from green_llm.optimizer.block_programme import (
-    BALANCE,
-    CAPACITY,
-    COUPLING,
-    DELAY,
-    SERVED,
-    BlockProgramme,
-    Coupling,
-    Data,
-    assemble,
-)
+from green_llm.optimizer.block_programme import BlockProgramme, Coupling, Data, assemble, by_cell
 from green_llm.optimizer.names import NAMES_WEIGHT, name_weights
 from green_llm.optimizer.optimum import Point
 from green_llm.optimizer.solver import FIXING_THRESHOLD, live_highs
-from green_llm.optimizer.units import Terms, Units, terms_of
+from green_llm.optimizer.units import Limits, Terms, Units, terms_of
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """The optimal face of the last phase."""
+    """The points that keep every limit and row of a phase, and its optimum."""
 
     instance: Instance
     units: Units
     rows: tuple[Coupling, ...]
-    terms: Terms
-    """The last objective."""
-    scale: float
-    prices: Prices
-    """Of the whole horizon."""
-    point: Point
-    """On the face."""
+
+    def held(self, terms: Terms, prices: Prices, point: Point, threshold: float) -> Face:
+        """Those of them where an objective is at its optimum.
+
+        Args:
+            terms: the objective.
+            prices: that prove the optimum; of the whole horizon.
+            point: an optimum.
+            threshold: what a share, a cell's energy or a whole limit must cost to be kept.
+        """
+        data = Data.of(self.instance, self.units, 0, self.instance.slots)
+        total = terms
+        for price, row in zip(prices.coupling, self.rows, strict=True):
+            total = total.plus(row.terms, float(price))
+        reduced = reduced_costs(data, total, prices)
+        cheap = reduced - reduced.min(axis=1, keepdims=True, initial=np.inf) <= threshold
+        units = replace(
+            self.units,
+            serving=self.units.serving & (cheap | (point.shares > FIXING_THRESHOLD)),
+            limits=_sides(self.units, data, total, prices, point, threshold),
+        )
+        used = [_worth(data, row.terms, point) for row in self.rows]
+        rows = [
+            replace(row, most=use, least=use)
+            if np.isfinite(row.least) or abs(price) * row.unit > threshold
+            else replace(row, most=max(row.most, use))
+            for row, use, price in zip(self.rows, used, prices.coupling, strict=True)
+        ]
+        return Face(self.instance, units, tuple(rows))
+
+    def finish(self, point: Point, scales: dict[Objective, float], deadline: float | None) -> Point:
+        """The point of the face with the least Σ objective / scale + 1e-3 · Σ w λ x / Σ λ; ``point`` is on the face.
+
+        Raises:
+            StoppedError: at the deadline, or HiGHS found no clear end.
+        """
+        data = Data.of(self.instance, self.units, 0, self.instance.slots)
+        programme = assemble(data, self.units.serving, self.rows)
+        cells = point.grid.size
+        programme.column_upper[programme.shares + cells :] = 0.0
+        highs = live_highs()
+        pass_programme(highs, programme, self._costs(data, programme, scales))
+        run(highs, deadline)
+        columns = np.array(highs.getSolution().col_value)
+        shares = np.zeros_like(point.shares)
+        shares[programme.closed, programme.closed_site] = 1.0
+        shares[programme.unit, programme.site] = columns[: programme.shares]
+        grid = columns[programme.shares : programme.shares + cells] * data.kwh
+        return Point(shares, grid.reshape(point.grid.shape))
+
+    def _costs(self, data: Data, programme: BlockProgramme, scales: dict[Objective, float]) -> FloatArray:
+        """The finishing objective, times the number of triples so that the names' part stays above tolerance."""
+        everything = Terms.none(self.instance)
+        for objective in Objective:
+            everything = everything.plus(terms_of(self.instance, objective), 1.0 / (scales[objective] or 1.0))
+        count = max(1, len(self.units.triples.slots))
+        share = data.costs_at(everything, programme.unit, programme.site) + self._names(programme)
+        found = np.zeros(len(programme.column_upper))
+        found[: len(share)] = share * count
+        found[len(share) : len(share) + data.grid_limit.size] = everything.grid.ravel() * data.kwh * count
+        return found
+
+    def _names(self, programme: BlockProgramme) -> FloatArray:
+        """What the names add to every share column."""
+        instance, units, triples = self.instance, self.units, self.units.triples
+        is_open: BoolArray = np.zeros(len(units.slots), dtype=bool)
+        is_open[programme.open] = True
+        free = np.nonzero(~triples.fixed)[0]
+        members = free[is_open[units.of_triple[free]]]
+        column_of = np.full(units.delay.shape, -1)
+        column_of[programme.unit, programme.site] = np.arange(programme.shares)
+        row, site = np.nonzero(column_of[units.of_triple[members]] >= 0)
+        n = members[row]
+        load = instance.demand[triples.areas, triples.classes, triples.slots]
+        weights = name_weights(instance, triples.areas[n], site, triples.classes[n], triples.slots[n])
+        weights *= NAMES_WEIGHT * load[n] / max(load.sum(), 1e-300)
+        found = np.bincount(column_of[units.of_triple[n], site], weights=weights, minlength=programme.shares)
+        return np.asarray(found, dtype=np.float64)
 
 
-def finish(face: Face, scales: dict[Objective, float], deadline: float | None) -> Point:
-    """The point of the face with the least Σ objective / scale + 1e-3 · Σ w λ x / Σ λ.
-
-    Raises:
-        StoppedError: at the deadline, or HiGHS found no clear end.
-    """
-    instance, units, point, threshold = face.instance, face.units, face.point, FIXING_THRESHOLD * face.scale
-    data = Data.of(instance, units, 0, instance.slots)
-    total = face.terms
-    for price, row in zip(face.prices.coupling, face.rows, strict=True):
-        total = total.plus(row.terms, float(price))
-    reduced = reduced_costs(data, total, face.prices)
-    free = (reduced - reduced.min(axis=1, keepdims=True) <= threshold) | (point.shares > FIXING_THRESHOLD)
-    programme = assemble(data, free, face.rows)
-    lower, upper = _grid_bounds(data, total, face, threshold)
-    sizes = len(programme.column_upper) - programme.shares - lower.size
-    column_lower = np.concatenate([np.zeros(programme.shares), lower, np.zeros(sizes)])
-    programme.column_upper[programme.shares :] = np.concatenate([upper, np.zeros(sizes)])
-    _hold_limits(data, programme, face, threshold)
-    highs = live_highs()
-    pass_programme(highs, programme, _costs(data, programme, face, scales), column_lower)
-    run(highs, deadline)
-    columns = np.array(highs.getSolution().col_value)
-    shares = np.zeros_like(point.shares)
-    shares[programme.closed, programme.closed_site] = 1.0
-    shares[programme.unit, programme.site] = columns[: programme.shares]
-    grid = columns[programme.shares : programme.shares + lower.size] * data.kwh
-    return Point(shares, grid.reshape(point.grid.shape))
+def _sides(units: Units, data: Data, total: Terms, prices: Prices, point: Point, threshold: float) -> Limits:
+    """Sides of limits: what is priced is kept as the point has it, everything is as wide as the point needs."""
+    old, slots = units.limits, data.capacity.shape[2]
+    balance = by_cell(data.energy * point.shares, data.slot, slots) + data.fixed_energy - point.grid
+    used = np.array([by_cell(use * point.shares, data.slot, slots) for use in data.use]).reshape(data.capacity.shape)
+    used += units.fixed_use
+    seconds = old.delay_most.copy()
+    seconds[data.limited] = (data.limited_seconds * point.shares[data.limited_unit]).sum(axis=1)
+    bought = np.abs(total.grid - prices.balance) * data.kwh > threshold
+    short = np.zeros(used.shape, dtype=bool)
+    short[data.capacity_rows] = np.abs(prices.capacity[data.capacity_rows]) * data.capacity_unit > threshold
+    late = np.zeros(len(seconds), dtype=bool)
+    late[data.limited] = np.abs(prices.delay) * data.limit > threshold
+    balances = _kept(old.balance_least, old.balance_most, balance, np.abs(prices.balance) * data.kwh > threshold)
+    capacities = _kept(old.capacity_least, old.capacity_most, used, short)
+    delays = _kept(old.delay_least, old.delay_most, seconds, late)
+    grid = _kept(old.grid_least, old.grid_most, point.grid, bought)
+    return Limits(*grid, *balances, *capacities, *delays)
 
 
-def _grid_bounds(data: Data, total: Terms, face: Face, threshold: float) -> tuple[FloatArray, FloatArray]:
-    """Bounds of grid energy, in ``data.kwh``, by cell: where a kWh more or less costs, it stays."""
-    found, most = (face.point.grid / data.kwh).ravel(), (data.grid_limit / data.kwh).ravel()
-    reduced = (total.grid - face.prices.balance).ravel() * data.kwh
-    lower = np.where(reduced < -threshold, most, 0.0)
-    upper = np.where(reduced > threshold, 0.0, most)
-    # Rounding of the point must not make the programme infeasible.
-    return np.minimum(lower, found), np.maximum(upper, found)
+def _kept(least: FloatArray, most: FloatArray, at: FloatArray, held: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """Sides of limits that are held where they are, else as wide as that needs: rounding must not break them."""
+    return np.where(held, at, np.minimum(least, at)), np.where(held, at, np.maximum(most, at))
 
 
-def _hold_limits(data: Data, programme: BlockProgramme, face: Face, threshold: float) -> None:
-    """Keep priced limits tight, in place, and everything as wide as the point needs."""
-    prices = face.prices
-    priced = np.zeros(len(programme.row_lower))
-    priced[programme.part(BALANCE)] = prices.balance.ravel() * data.kwh
-    priced[programme.part(CAPACITY)] = prices.capacity[data.capacity_rows] * data.capacity_unit
-    priced[programme.part(DELAY)] = prices.delay * data.limit
-    priced[programme.part(COUPLING)] = prices.coupling * np.array([row.unit for row in face.rows])
-    lower, upper = programme.row_lower, programme.row_upper
-    at_upper, at_lower = priced > threshold, priced < -threshold
-    lower[at_upper], upper[at_lower] = upper[at_upper], lower[at_lower]
-    columns = np.zeros(len(programme.column_upper))
-    columns[: programme.shares] = face.point.shares[programme.unit, programme.site]
-    cells = face.point.grid.size
-    columns[programme.shares : programme.shares + cells] = (face.point.grid / data.kwh).ravel()
-    column = np.repeat(np.arange(len(columns)), np.diff(programme.starts))
-    activity = np.bincount(programme.rows, weights=programme.values * columns[column], minlength=len(lower))
-    served = programme.part(SERVED)
-    activity[served] = 1.0
-    np.minimum(lower, activity, out=lower)
-    np.maximum(upper, activity, out=upper)
-
-
-def _costs(data: Data, programme: BlockProgramme, face: Face, scales: dict[Objective, float]) -> FloatArray:
-    """The finishing objective, times the number of triples so that the names' part stays above tolerance."""
-    instance, units = face.instance, face.units
-    everything = Terms.none(instance)
-    for objective in Objective:
-        everything = everything.plus(terms_of(instance, objective), 1.0 / (scales[objective] or 1.0))
-    count = max(1, len(units.triples.slots))
-    share = data.costs_at(everything, programme.unit, programme.site) + _names(programme, face)
-    found = np.zeros(len(programme.column_upper))
-    found[: len(share)] = share * count
-    found[len(share) : len(share) + data.grid_limit.size] = everything.grid.ravel() * data.kwh * count
-    return found
-
-
-def _names(programme: BlockProgramme, face: Face) -> FloatArray:
-    """What the names add to every share column."""
-    instance, units, triples = face.instance, face.units, face.units.triples
-    is_open: BoolArray = np.zeros(len(units.slots), dtype=bool)
-    is_open[programme.open] = True
-    free = np.nonzero(~triples.fixed)[0]
-    members = free[is_open[units.of_triple[free]]]
-    column_of = np.full(units.delay.shape, -1)
-    column_of[programme.unit, programme.site] = np.arange(programme.shares)
-    row, site = np.nonzero(column_of[units.of_triple[members]] >= 0)
-    n = members[row]
-    load = instance.demand[triples.areas, triples.classes, triples.slots]
-    weights = name_weights(instance, triples.areas[n], site, triples.classes[n], triples.slots[n])
-    weights *= NAMES_WEIGHT * load[n] / max(load.sum(), 1e-300)
-    found = np.bincount(column_of[units.of_triple[n], site], weights=weights, minlength=programme.shares)
-    return np.asarray(found, dtype=np.float64)
+def _worth(data: Data, terms: Terms, point: Point) -> float:
+    """What a point adds to an objective."""
+    unit, site = np.nonzero(point.shares)
+    bought = float((terms.grid * point.grid).sum())
+    return float(data.costs_at(terms, unit, site) @ point.shares[unit, site]) + bought + data.constant(terms)

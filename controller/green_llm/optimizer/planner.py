@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,11 +18,11 @@ from green_llm.domain.plan import Objective, Tolerance
 from green_llm.optimizer.block import StoppedError, TimeIsUpError
 from green_llm.optimizer.block_programme import Coupling, Data
 from green_llm.optimizer.coefficients import is_fixed
-from green_llm.optimizer.decomposition import minimise
-from green_llm.optimizer.ended import LimitDuals, PhaseEnd
-from green_llm.optimizer.face import Face, finish
+from green_llm.optimizer.decomposition import exactly, minimise
+from green_llm.optimizer.ended import BINDS, LimitDuals, PhaseEnd
+from green_llm.optimizer.face import Face
 from green_llm.optimizer.optimum import Optimum, Point, Task
-from green_llm.optimizer.solver import SMALL_TOLERANCE
+from green_llm.optimizer.solver import FIXING_THRESHOLD, SMALL_TOLERANCE
 from green_llm.optimizer.state import State
 from green_llm.optimizer.units import Terms, Triples, Units, terms_of, units
 
@@ -154,10 +154,12 @@ class _Solve:
         merged = None if self.goals[0].terms.delay else units(instance, self.triples, merged=True)
         self.merged = None if merged is None or len(merged.slots) == len(self.single.slots) else merged
         self.units = self.merged or self.single
-        self.rows: list[Coupling] = []
+        self.rows: tuple[Coupling, ...] = ()
+        self.budgets: list[int] = []
+        """Phase of each row after the water cap's."""
         if instance.water_cap is not None:
             scale = self.scales[Objective.WATER] or 1.0
-            self.rows.append(Coupling(terms_of(instance, Objective.WATER), instance.water_cap, scale))
+            self.rows = (Coupling(terms_of(instance, Objective.WATER), instance.water_cap, scale),)
         self.state: State | None = None
         self.point: Point | None = None
         self.ends: list[PhaseEnd] = []
@@ -182,10 +184,10 @@ class _Solve:
         self._use(self.single)
         last = self.goals[-1]
         try:
-            face = Face(
-                self.instance, self.single, self._face_rows(), last.terms, last.scale_or_1, optimum.prices, self._at()
-            )
-            self.point = finish(face, self.scales, self.deadline)
+            face = Face(self.instance, self.single, self.rows)
+            threshold = FIXING_THRESHOLD * last.scale_or_1 / len(self.single.slots)
+            face = face.held(last.terms, optimum.prices, self._at(), threshold)
+            self.point = face.finish(self._at(), self.scales, self.deadline)
         except TimeIsUpError:
             return self._planned(None)
         return self._planned(time.perf_counter() - begun)
@@ -198,30 +200,43 @@ class _Solve:
         state = self.planner.begin(phases, self.instance, self.units) or self.state
         self.state = state or State.new(self.instance, self.units)
         task = Task(
-            self.instance, self.units, self.state, tuple(self.rows), goal.terms, goal.scale_or_1, self.deadline, self.executor,
+            self.instance, self.units, self.state, self.rows, goal.terms, goal.scale_or_1, self.deadline, self.executor,
             self.merged if self.units is self.single else None,
         )  # fmt: skip
         optimum = minimise(task, self.point)
+        last = number == len(self.goals) - 1
+        budget = goal.tolerance.budget(optimum.value)
+        spent = budget - optimum.value < SMALL_TOLERANCE * goal.scale_or_1
+        if spent and not last:
+            optimum = exactly(task, optimum)
         self.point = optimum.point
         self.planner.keep(phases, self.instance, self.units, self.state)
-        waters = len(self.rows) - number
         self.ends.append(
             PhaseEnd(
                 name=goal.name, tolerance=goal.tolerance, scale=goal.scale, optimum=optimum.value,
                 first_slot=self._first_slot(goal.terms), lower_bound=optimum.bound,
-                seconds=time.perf_counter() - begun, duals=self._duals(goal, optimum, waters),
-                budgets=tuple((-optimum.prices.coupling[waters:]).tolist()),
+                seconds=time.perf_counter() - begun, duals=self._duals(goal, optimum),
+                budgets=self._budget_duals(number, optimum),
             )
         )  # fmt: skip
-        if number < len(self.goals) - 1:
-            budget = goal.tolerance.budget(optimum.value)
-            if budget - optimum.value < SMALL_TOLERANCE * goal.scale_or_1:
-                raise CannotError(f"the tolerance of {goal.name} is too small for a budget row")
-            self.rows.append(Coupling(goal.terms, budget, goal.scale_or_1))
+        if spent and not last:
+            self._hold(task, optimum)
+        elif not last:
+            self.rows = (*self.rows, Coupling(goal.terms, budget, goal.scale_or_1))
+            self.budgets.append(number)
         return optimum
 
-    def _face_rows(self) -> tuple[Coupling, ...]:
-        return tuple(self.rows)
+    def _hold(self, task: Task, optimum: Optimum) -> None:
+        """Go on with what keeps a phase at its optimum."""
+        face = Face(self.instance, self.units, self.rows)
+        face = face.held(task.terms, optimum.prices, optimum.point, FIXING_THRESHOLD * task.unit)
+        self.rows = face.rows
+        if self.units is self.single:
+            self.single, self.merged = face.units, None
+        else:
+            self.merged = face.units
+        self.units = face.units
+        task.state.candidates[:] &= face.units.serving
 
     def _at(self) -> Point:
         if self.point is None:
@@ -232,22 +247,35 @@ class _Solve:
         """Go on with other units; every member of a unit has its share."""
         if wanted is self.units:
             return
+        member = np.empty(len(wanted.slots), dtype=np.intp)
+        free = np.nonzero(~self.triples.fixed)[0]
+        member[wanted.of_triple[free]] = free
+        of_member = self.units.of_triple[member]
         if self.point is not None:
-            member = np.empty(len(wanted.slots), dtype=np.intp)
-            free = np.nonzero(~self.triples.fixed)[0]
-            member[wanted.of_triple[free]] = free
-            self.point = Point(self.point.shares[self.units.of_triple[member]], self.point.grid)
-        self.units, self.state = wanted, None
+            self.point = Point(self.point.shares[of_member], self.point.grid)
+        serving = wanted.serving & self.units.serving[of_member]
+        self.single = self.units = replace(wanted, serving=serving, limits=self.units.limits)
+        self.state = None
 
-    def _duals(self, goal: Goal, optimum: Optimum, waters: int) -> LimitDuals:
+    def _budget_duals(self, number: int, optimum: Optimum) -> tuple[float, ...]:
+        """Of the budget rows of earlier phases; 0 where a phase is kept without one."""
+        found = np.zeros(number)
+        found[self.budgets] = -optimum.prices.coupling[len(self.rows) - len(self.budgets) :]
+        return tuple(found.tolist())
+
+    def _duals(self, goal: Goal, optimum: Optimum) -> LimitDuals:
         found, prices, n = LimitDuals.none(self.instance), optimum.prices, self.units.limited
         total = goal.terms
         for price, row in zip(prices.coupling, self.rows, strict=True):
             total = total.plus(row.terms, float(price))
         t = self.triples
         found.delay[t.areas[n], t.classes[n], t.slots[n]] = -prices.delay
-        water = -float(prices.coupling[:waters].sum())
-        return LimitDuals(water, -prices.capacity, np.minimum(total.grid - prices.balance, 0.0), found.delay)
+        water = -float(prices.coupling[: len(self.rows) - len(self.budgets)].sum())
+        charged, least, most = total.grid - prices.balance, self.units.limits.grid_least, self.units.limits.grid_most
+        # What an earlier phase keeps at the limit moves with it, whatever that costs; what it keeps below has no price.
+        kept, limit = (least == most) & (least > 0), self.instance.grid_limit_kwh
+        grid = np.where(kept, charged, np.minimum(charged, 0.0)) * (most >= limit * (1.0 - BINDS))
+        return LimitDuals(water, -prices.capacity, grid, found.delay)
 
     def _first_slot(self, terms: Terms) -> float:
         """What slot 0 adds to an objective at the point reached."""

@@ -16,13 +16,11 @@ import numpy as np
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Binding, LimitKind, Objective, Plan, ShadowPrice, Where
 from green_llm.optimizer.coefficients import is_fixed
-from green_llm.optimizer.ended import LimitDuals, PhaseEnd
+from green_llm.optimizer.ended import BINDS, LimitDuals, PhaseEnd
 from green_llm.optimizer.evaluate import facility_kwh, mean_delays, used_resources, water_liters
 from green_llm.optimizer.lexicographic import Done
 from green_llm.optimizer.standard_form import StandardForm
 
-BINDS = 1e-6
-"""A limit binds where less than this share of it is left."""
 PRICED = 1e-9
 """Smallest price that counts: of the objective's scale, for the whole limit."""
 

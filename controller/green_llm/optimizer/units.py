@@ -99,6 +99,34 @@ class Triples:
 
 
 @dataclass(frozen=True, eq=False)
+class Limits:
+    """Between what an instance's limits leave room; phases kept without tolerance make some sides equal."""
+
+    grid_least: FloatArray
+    """[J,T] of P^g, kWh."""
+    grid_most: FloatArray
+    balance_least: FloatArray
+    """[J,T] of P^d − P^g, kWh."""
+    balance_most: FloatArray
+    capacity_least: FloatArray
+    """[R,J,T], resource units; -inf where there is none."""
+    capacity_most: FloatArray
+    delay_least: FloatArray
+    """[n] of D by triple, s; -inf where there is none."""
+    delay_most: FloatArray
+
+    @classmethod
+    def of(cls, instance: Instance, triples: Triples) -> Limits:
+        """Those of an instance as it is."""
+        nothing = np.zeros_like(instance.electricity_price)
+        capacity = np.repeat(instance.usable_capacity[..., None], instance.slots, axis=2)
+        return cls(
+            nothing, instance.grid_limit_kwh, nothing, instance.available_kwh, np.full_like(capacity, -np.inf), capacity,
+            np.full_like(triples.limit, -np.inf), triples.limit,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
 class Units:
     """Units sorted by slot, [U]; a triple that is fixed belongs to none and counts in the constants."""
 
@@ -127,11 +155,14 @@ class Units:
     """[R,J,T]."""
     fixed_delay: FloatArray
     """[T], Σ ρ D."""
+    limits: Limits
+    """With what is fixed still in them."""
 
     @property
     def columns(self) -> int:
         """Shares to be chosen."""
-        return int(self.delay.size)
+        sites = self.serving.sum(axis=1)
+        return int(sites[sites > 1].sum())
 
 
 def units(instance: Instance, triples: Triples, *, merged: bool) -> Units:
@@ -176,7 +207,7 @@ def units(instance: Instance, triples: Triples, *, merged: bool) -> Units:
         limited=limited, limited_starts=np.searchsorted(triples.slots[limited], slot_ends),
         fixed_energy=constant(triples.energy),
         fixed_use=np.array([constant(use) for use in triples.use]).reshape(-1, len(instance.sites), instance.slots),
-        fixed_delay=constant(delay).sum(axis=0),
+        fixed_delay=constant(delay).sum(axis=0), limits=Limits.of(instance, triples),
     )  # fmt: skip
 
 
