@@ -201,6 +201,18 @@ def test_two_replicas_have_one_writer_and_take_over(cluster: ControlPlane, opera
         until(lambda: "in_force_cost_per_hour{" in operator.scrape(), 10, "the holder exports", operator)
         assert "in_force_cost_per_hour{" not in other.scrape(), "and nobody else: they would be counted twice"
         first = cluster.get("lease", "green-llm-default", "-n", NAMESPACE)["spec"]["holderIdentity"]
+        # The page of the one that stands by says who plans, and how to get there.
+        status, text = other.refusal("/api/v1/now")
+        answer = json.loads(text)
+        pod = first.rpartition("-")[0]
+        assert (status, answer["message"]) == (
+            404,
+            f"this replica stands by; default is planned by {pod}: kubectl port-forward -n {NAMESPACE} pod/{pod} {other.metrics}",
+        )
+        assert {(r["kind"], r["ready"]) for r in answer["resources"]} >= {
+            ("GreenPolicy", True),
+            ("InferenceDemand", True),
+        }
         operator.signal(signal.SIGKILL)
         cluster.apply(source("price-near", "20", "USD/MWh"))
         until(lambda: weights(cluster)["near"] == 1000, 30, "taken over", other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from prometheus_client import CollectorRegistry
 
+from green_llm.api import status
+from green_llm.domain.request import Kind, ObjectKey, Problem
 from green_llm.errors import InvalidInputError
 from green_llm.observability.server import application
 from green_llm.page.account import Account
@@ -20,7 +23,7 @@ from green_llm.page.past import Past
 from green_llm.page.what_if import WhatIf
 from support.pages import Site, a_site_served
 from support.planner import outcomes
-from support.resources import a_fleet, a_policy
+from support.resources import NOW, a_fleet, a_policy
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "page.md"
 VIEWS = ("/", "/horizon", "/history", "/account", "/what-if")
@@ -125,6 +128,41 @@ async def test_what_is_not_there_is_named(site: Site) -> None:
     assert site.ask("/api/v1/what-if?objective=delay").json["message"] == (
         '"delay" is no objective with others after it; take one of: cost, emissions'
     )
+
+
+async def test_before_anything_is_planned_verdicts_are_shown(site: Site) -> None:
+    key = ObjectKey(Kind.POLICY, "", "default")
+    wrong = Problem(key, "spec.mode", 'must be Shadow or Active, not "Actve"', "Invalid")
+    site.statuses[key] = status.rejected_status([wrong], NOW, None)
+    page = site.ask("/horizon")
+    assert page.status == 404
+    assert "must be Shadow or Active, not &#34;Actve&#34;" in page.text
+    (resource,) = site.ask("/api/v1/now").json["resources"]
+    assert (resource["name"], resource["ready"]) == ("default", False)
+    site.page.stands_by = lambda: "this replica stands by"
+    assert site.ask("/api/v1/now").json["message"] == "this replica stands by"
+    # An interval that fails is the nearer reason.
+    site.page.failures = {"default": "the ledger is damaged"}
+    assert site.ask("/api/v1/now").json["message"] == "policy default: the ledger is damaged"
+
+
+async def test_a_planner_that_is_late_or_fails_is_said_on_every_view(site: Site) -> None:
+    await filled(site)
+    (entry,) = site.ask("/api/v1").json["policies"]
+    assert entry["trouble"] is None
+    site.page.recorded = lambda: {"default": time.monotonic() - 3600.0}
+    site.page.failures = {"default": "ledger of default: <gone>"}
+    (entry,) = site.ask("/api/v1").json["policies"]
+    assert entry["trouble"].startswith("The planner is late: it last planned 60 min ago, every 5 min it should.")
+    assert entry["trouble"].endswith("The last interval came to nothing and is tried again: ledger of default: <gone>")
+    assert site.ask("/api/v1/now").json["messages"][0] == entry["trouble"]
+    for view in VIEWS:
+        text = site.ask(view).text
+        assert text.count("<li>The planner is late" if view == "/" else 'bad">The planner is late') == 1, view
+        assert "<gone>" not in text
+    # Intervals of a replay do not come at their period.
+    site.page.real_time, site.page.failures = False, {}
+    assert site.ask("/api/v1").json["policies"][0]["trouble"] is None
 
 
 async def test_all_policies_are_shown_beside_each_other(site: Site) -> None:

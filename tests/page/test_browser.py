@@ -118,7 +118,7 @@ async def test_names_stay_names(browser: webdriver.Chrome, site: Site) -> None:
     for outcome in await hostile():
         site.record(outcome)
     look(browser, width=1280)
-    shown = {"/": 0, "/horizon": 4, "/history": 6, "/account": 0, "/what-if?ask=1": 1}
+    shown = {"/": 0, "/horizon": 3, "/history": 6, "/account": 0, "/what-if?ask=1": 1}
     for view, plots in shown.items():
         browser.get(site.address + view)
         assert draw_all(browser) == plots, view
@@ -206,3 +206,38 @@ async def test_it_follows_the_planner(browser: webdriver.Chrome, site: Site) -> 
     assert browser.execute_script("return window.here") is True  # it was not loaded anew
     assert browser.find_element(By.ID, "said").get_attribute("textContent") == "Updated"
     assert complaints(browser) == []
+
+
+async def test_an_update_keeps_the_focus_and_where_one_has_scrolled_to(browser: webdriver.Chrome, site: Site) -> None:
+    first, second = await outcomes(a_fleet(), steps=2)
+    site.record(first)
+    look(browser, width=380, mobile=True)
+    browser.get(site.address + "/")
+    browser.execute_script(
+        "const frame = document.querySelector('[aria-labelledby=signals].scroll'); frame.focus(); frame.scrollLeft = 40;"
+    )
+    site.record(second)
+    wait_for(browser, "document.getElementById('main').innerText.includes('2026-10-20 13:10 UTC')")
+    focus = browser.switch_to.active_element
+    assert focus.get_attribute("aria-labelledby") == "signals"
+    assert browser.execute_script("return arguments[0].scrollLeft", focus) == 40
+
+
+async def test_a_server_that_is_gone_is_seen(browser: webdriver.Chrome) -> None:
+    (outcome,) = await outcomes(a_fleet())
+    look(browser, width=1280)
+    with a_site_served() as site:
+        port = site.port
+        browser.get(site.address + "/")  # nothing is planned yet
+        assert "nothing has been planned here yet" in browser.find_element(By.TAG_NAME, "main").text
+        site.record(outcome)
+        wait_for(browser, "document.querySelector('h1').textContent === 'default'")
+    wait_for(browser, "document.getElementById('live').textContent === 'No answer'")
+    said = browser.find_element(By.ID, "said")
+    assert said.is_displayed()
+    assert "what is shown is what it said last" in said.text
+    assert inaccessible(browser) == []
+    with a_site_served(port=port) as site:
+        site.record(outcome)
+        wait_for(browser, "document.getElementById('live').textContent === 'Live'")
+        assert browser.find_element(By.ID, "said").size["width"] <= 1, "for screen readers only"

@@ -9,7 +9,8 @@ import pytest
 
 from green_llm.domain.amounts import total
 from green_llm.domain.plan import Binding, LimitKind, Objective, Order, ShadowPrice, Tolerance, Where
-from green_llm.domain.request import CarbonAccounting, Guardrails, Mode
+from green_llm.domain.request import CarbonAccounting, CsvSettings, Guardrails, Mode
+from green_llm.domain.series import SignalKind, SignalRef
 from green_llm.domain.topology import ResourceCapacity
 from green_llm.page import figures, words
 from green_llm.page.account import account
@@ -17,7 +18,7 @@ from green_llm.page.horizon import horizon
 from green_llm.page.matrix import matrix
 from green_llm.page.now import Rate, now
 from support.planner import outcomes
-from support.resources import NOW, a_budget, a_fleet, a_policy, a_site
+from support.resources import NOW, a_budget, a_demand, a_fleet, a_policy, a_site
 
 
 def rate(found: tuple[Rate, ...], name: str) -> Rate:
@@ -87,14 +88,15 @@ async def test_a_binding_capacity_is_said_in_the_users_units() -> None:
     [
         (Binding(limit=LimitKind.WATER_CAP, where=Where(), used=120.0, cap=120.0, unit="L",
                  prices=(ShadowPrice(Objective.COST, -0.075, "$/L"), ShadowPrice(Objective.EMISSIONS, 0.001, "kgCO2/L"))),
-         "The water budget is used up: 120 of 120 L over the horizon. "
+         "All water that the budget leaves for these 4 slots is used: 120 L. "
          "One more litre would lower cost by 0.0750 USD and raise emissions by 0.00100 kgCO2e."),
         (Binding(limit=LimitKind.GRID_LIMIT, where=Where(site="near", slot=1), used=4500.0, cap=4500.0, unit="kW"),
          "The grid connection of near is full (at most 4,500 of 4,500 kW) in the slot of 20 Oct 13:00 UTC. "
          "More of it would change nothing."),
         (Binding(limit=LimitKind.DELAY_LIMIT, where=Where(area="iowa", query_class="chat", slot=0), used=0.01, cap=0.05,
                  unit="s", prices=(ShadowPrice(Objective.COST, -2.0, "$/s"),)),
-         "chat from iowa is shaped by its delay limit (at most 10.0 of 50.0 ms) in the slot of 20 Oct 12:00 UTC. "
+         "chat from iowa is below its delay limit (at most 10.0 of 50.0 ms) in the slot of 20 Oct 12:00 UTC, but limits "
+         "how low cost can get. "
          "One more millisecond would lower cost by 0.00200 USD."),
     ],
 )  # fmt: skip
@@ -114,6 +116,84 @@ def test_numbers_in_words(value: float | None, text: str) -> None:
     assert words.number(value) == text
 
 
+async def test_limits_with_and_without_room_are_told_apart() -> None:
+    (outcome,) = await outcomes(a_fleet())
+    assert outcome.result is not None
+    full, roomy = (
+        Binding(limit=LimitKind.CAPACITY, where=Where(site="near", slot=slot, resource="gpu"), used=used, cap=3600.0, unit="gpu",
+                prices=(ShadowPrice(Objective.EMISSIONS, -1e-4, "kgCO2/gpu"),))
+        for slot, used in ((0, 3600.0), (2, 360.0))
+    )  # fmt: skip
+    found = [
+        limit.words for limit in words.limits(replace(outcome, result=replace(outcome.result, binding=(full, roomy))))
+    ]
+    assert found == [
+        "gpu at near is full (at most 1.00 of 1.00 used, headroom aside) in the slot of 20 Oct 12:00 UTC. "
+        "One more gpu would lower emissions by 0.360 kgCO2e.",
+        "gpu at near has room (at most 0.100 of 1.00 used, headroom aside) in the slot of 20 Oct 14:00 UTC, but limits how "
+        "low emissions can get. One more gpu would lower emissions by 0.360 kgCO2e.",
+    ]
+
+
+async def test_why_begins_with_what_each_objective_gave_up() -> None:
+    order = Order((Objective.COST, Objective.DELAY), (Tolerance(0.5), Tolerance(0.0)))
+    (outcome,) = await outcomes(a_fleet(policies={"default": a_policy(order=order)}))
+    cost, delay = now(outcome, {}).phases
+    # 0.05 USD an hour at the cheap site; half as much more sends half of the queries to the near one, at 0.10.
+    assert (cost.optimum, cost.budget, cost.planned) == (pytest.approx(0.2), pytest.approx(0.3), pytest.approx(0.3))
+    assert cost.words == (
+        "Cost: 0.200 USD at the least over the horizon. Up to 0.300 (+50.0 %) may be given for what comes after it; "
+        "the plan takes 0.300 (+50.0 %)."
+    )
+    assert delay.words.startswith("Delay penalty: ")
+    assert (delay.budget, delay.planned) == (None, pytest.approx(delay.optimum))
+
+
+async def test_an_infeasible_plan_is_said_once_per_limit_in_the_users_units() -> None:
+    sites = {name: a_site(name, capacity=(ResourceCapacity("gpu", 0.1),)) for name in ("near", "cheap")}
+    (outcome,) = await outcomes(replace(a_fleet(), sites=sites))
+    document = now(outcome, {})
+    assert document.termination == "infeasible"
+    first, *limits = document.messages
+    assert first == "No plan keeps every limit. Planned is the one that breaks them least:"
+    # 1,000 queries of 1 gpu-second in each of four hours, on two times 0.1 gpu.
+    assert [text.partition(":")[0] for text in sorted(limits)] == [
+        f"gpu at {site} does not suffice in 4 of 4 slots, the worst that of 20 Oct 12" for site in ("cheap", "near")
+    ]
+    assert all(text.endswith("0.139 needed, 0.100 usable") for text in limits)
+
+
+async def test_what_was_asked_for_is_no_trouble() -> None:
+    demand = replace(a_demand(), suspend=True)
+    (outcome,) = await outcomes(a_fleet(demands={demand.key: demand}))
+    document = now(outcome, {})
+    assert document.messages == ()
+    assert "InferenceDemand inference/assistant: suspended: its weights stay as they are" in document.notes
+
+
+async def test_a_missing_signal_and_a_fall_back_are_shown() -> None:
+    plain, kind = a_fleet(), SignalKind.CARBON_INTENSITY
+    near = plain.sites["near"]
+    chain = (SignalRef("gone"), *near.signals[kind])
+    sites = {**plain.sites, "near": replace(near, signals={**near.signals, kind: chain})}
+    gone = replace(plain.sources["carbon"], name="gone", settings=CsvSettings(file="gone.csv"))
+    sources = {**plain.sources, "gone": gone}
+    (outcome,) = await outcomes(replace(plain, sites=sites, sources=sources))
+    document = now(outcome, {})
+    assert document.messages == ()
+    fall_back, reason = document.notes
+    assert fall_back == "Fall-back of the carbon intensity at near: sources before it have no fresh value for now"
+    assert "signals.carbonIntensity[0]: gone.csv: does not exist" in reason
+    # Without the fall-back nobody knows it: no number stands where there is none.
+    alone = {**sites, "near": replace(near, signals={**near.signals, kind: chain[:1]})}
+    (outcome,) = await outcomes(replace(plain, sites=alone, sources=sources))
+    document = now(outcome, {})
+    signal = next(entry for entry in document.signals if (entry.site, entry.kind) == ("near", kind.value))
+    assert (signal.value, signal.quality, signal.source) == (None, "missing", "")
+    assert "near keeps its share: no value for carbonIntensity" in document.messages
+    assert any(text.startswith("Amounts leave out near") for text in document.notes)
+
+
 async def test_horizon_is_the_plan_by_slot() -> None:
     (outcome,) = await outcomes(a_fleet())
     document = horizon(outcome)
@@ -126,6 +206,9 @@ async def test_horizon_is_the_plan_by_slot() -> None:
     assert [start.hour for start in document.starts] == [12, 13, 14, 15]
     share, price = figures.of_horizon(document)[:2]
     assert share.plot["data"][0]["type"] == "bar"
+    # A step to the end of the last slot; no plot of sun and wind that nobody has.
+    assert (price.plot["data"][0]["x"][-1], len(price.plot["data"][0]["y"])) == ("2026-10-20 16:00:00", 5)
+    assert [figure.name for figure in figures.of_horizon(document)] == ["share", "price-per-mwh", "carbon-g-per-kwh"]
     assert price.summary == "Electricity price, from 50 to 100 USD/MWh. On average: cheap 50 USD/MWh, near 100 USD/MWh."
     assert dict(price.table.rows)["near"] == pytest.approx((100.0,) * 4)
 
@@ -135,7 +218,9 @@ async def test_without_a_plan_there_is_no_horizon_and_it_is_said_why() -> None:
     assert horizon(outcome) is None
     document = now(outcome, {})
     assert document.termination == "none"
-    assert document.error in document.messages
+    assert document.error is not None
+    assert document.error in document.messages[0]
+    assert (document.rates, document.phases, document.limits) == ((), (), ()), "what is not known is not zero"
 
 
 async def test_a_water_budget_and_an_order_are_shown() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from green_llm.domain.amounts import total
+from green_llm.page.figures import of_past
 from green_llm.page.history import History
 from green_llm.page.past import MOST_POINTS, past
 from support.planner import outcomes
@@ -107,3 +108,16 @@ async def test_many_intervals_are_shown_as_means() -> None:
     assert document.intervals == 3 * MOST_POINTS
     assert len(document.at) <= MOST_POINTS
     assert document.lines[0].in_force == pytest.approx((0.05,) * len(document.at))
+
+
+async def test_no_line_leads_over_a_gap() -> None:
+    (outcome,) = await outcomes(a_fleet())
+    history = History(None)
+    for hours in (0, 1, 2, 10, 11):
+        history.record(replace(outcome, now=outcome.now + timedelta(hours=hours)))
+    kept = history.read("default", 24).result()
+    history.close()
+    cost, *_ = of_past(past(outcome.policy, kept, 24, None))
+    line = cost.plot["data"][0]
+    assert [value is None for value in line["y"]] == [False, False, False, True, False, False]
+    assert line["x"][3] == "2026-10-20 18:10:00", "in the middle of the gap"

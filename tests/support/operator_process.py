@@ -66,6 +66,14 @@ class Operator:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}{path}", timeout=5) as answer:
             return str(answer.read().decode())
 
+    def refusal(self, path: str) -> tuple[int, str]:
+        """Status and text of an answer that is none of what was asked for."""
+        try:
+            self.ask(path)
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        raise AssertionError(f"{path} is answered")
+
     def scrape(self) -> str:
         return self.ask("/metrics")
 

@@ -72,16 +72,16 @@ class Site:
 
 @contextmanager
 def a_site_served(
-    history: Path | None = None, address: str = "127.0.0.1", token_file: str = "", **settings: Any
+    history: Path | None = None, address: str = "127.0.0.1", token_file: str = "", port: int = 0, **settings: Any
 ) -> Iterator[Site]:
     """A page as the processes wire it; answers of What if do not yield, so that a busy machine gives them time."""
     recorder, statuses = Recorder(), dict[ObjectKey, Mapping[str, Any]]()
-    page = page_of(Settings(**settings), lambda: recorder.outcomes, lambda: statuses, history)
+    page = page_of(Settings(**settings), recorder, lambda: statuses, history)
     page.what_ifs = WhatIfs(time_limit_s=240.0, yields=0)
     app = application(recorder.registry, address, token_file)
     page.mount(app)
-    with served(app, 0, address) as port:
+    with served(app, port, address) as found:
         try:
-            yield Site(port, recorder, page, statuses)
+            yield Site(found, recorder, page, statuses)
         finally:
             page.history.close()

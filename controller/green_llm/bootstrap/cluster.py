@@ -64,6 +64,21 @@ class ClusterParts:
             self.lease_added.set()
         return self.leases[policy]
 
+    def stands_by(self) -> str | None:
+        """Which replica plans in place of this one, and how to reach its page; None where none does."""
+        others = {
+            name: lease.holder
+            for name, lease in sorted(self.leases.items())
+            if name and not lease.held and lease.holder not in ("", self.identity)
+        }
+        if not others:
+            return None
+        pods = sorted({holder.rpartition("-")[0] for holder in others.values()})
+        return (
+            f"this replica stands by; {', '.join(others)} is planned by {', '.join(pods)}: "
+            f"kubectl port-forward -n {self.settings.namespace} pod/{pods[0]} {self.settings.metrics_port}"
+        )
+
 
 def cluster_parts(settings: Settings) -> ClusterParts:
     """Everything for a cluster, logged in.
@@ -105,13 +120,14 @@ def cluster_parts(settings: Settings) -> ClusterParts:
         statuses=statuses,
         all_weights=KubeAllWeights(cluster, settings.namespace),
         recorder=recorder,
-        page=page_of(settings, lambda: recorder.outcomes, statuses.all_known, history),
+        page=page_of(settings, recorder, statuses.all_known, history),
         texts=texts,
         accepted=AcceptedDemands(cluster, settings.namespace),
         hub=hub,
         identity=f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
     )
     parts.recorder.sources = lambda: hub.health
+    parts.page.stands_by = parts.stands_by
     return parts
 
 

@@ -15,7 +15,6 @@ from green_llm.observability.server import application, served
 from green_llm.page.app import Page
 from green_llm.page.history import History
 from green_llm.page.what_if import WhatIfs
-from green_llm.services.outcome import Outcome
 from green_llm.settings import Settings
 from green_llm.signals.recordings import Recordings
 from green_llm.store.audit_files import AuditFiles
@@ -45,16 +44,17 @@ def audit_of(settings: Settings, root: Path | None = None) -> AuditFiles | None:
 
 def page_of(
     settings: Settings,
-    outcomes: Callable[[], Mapping[str, Outcome]],
+    recorder: Recorder,
     statuses: Callable[[], Mapping[ObjectKey, Mapping[str, Any]]],
     history: Path | None,
 ) -> Page:
     """The live page of a process; its history is in ``history``, or in memory."""
     return Page(
-        outcomes,
+        lambda: recorder.outcomes,
         statuses,
         History(history, days=settings.history_days, largest_bytes=settings.history_largest_bytes),
         WhatIfs(settings.what_if_seconds, settings.what_if_memory_bytes),
+        recorded=lambda: recorder.recorded,
     )
 
 

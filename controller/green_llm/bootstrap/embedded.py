@@ -111,9 +111,8 @@ class EmbeddedRun:
         self.recorder.sources = lambda: self.hub.health
         self._statuses: Mapping[ObjectKey, Mapping[str, Any]] = {}
         history = Path(settings.history_file) if settings.history_file else root / HISTORY
-        self.page = page_of(
-            settings, lambda: self.recorder.outcomes, lambda: self._statuses, None if replay else history
-        )
+        self.page = page_of(settings, self.recorder, lambda: self._statuses, None if replay else history)
+        self.page.real_time = not replay
         self._collector = collector = Collector(self.store.read_text, self.hub, self.recordings if replay else None)
         self._demand = MeasuredDemand(collector.series)
         self._audit = None if replay else audit_of(settings, root)

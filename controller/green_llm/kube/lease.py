@@ -32,6 +32,8 @@ class Lease:
     clock: Callable[[], float] = time.monotonic
     asked: bool = False
     """Whether the API server was asked for it at least once."""
+    holder: str = ""
+    """Who held it when the API server was asked last."""
     _renewed: float = float("-inf")
     _seen: tuple[str, float] = ("", float("-inf"))
 
@@ -97,6 +99,7 @@ class Lease:
         if self._seen[0] != version:
             self._seen = (version, self.clock())
         holder = spec.get("holderIdentity")
+        self.holder = str(holder or "")
         ours = holder == self.identity
         if holder and not ours and self.clock() - self._seen[1] < float(spec.get("leaseDurationSeconds") or 0):
             return False

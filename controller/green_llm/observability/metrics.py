@@ -31,6 +31,7 @@ class Recorder(Collector):
         self._route_matrix = route_matrix
         self._lock = threading.Lock()
         self._outcomes: Mapping[str, Outcome] = {}
+        self._recorded: Mapping[str, float] = {}
         self._plans: Mapping[str, plan_families.Lifetime] = {}
         """Of the last plan of each policy."""
         self._counts = Counts()
@@ -48,12 +49,18 @@ class Recorder(Collector):
         """The last outcome by policy; replaced, never changed."""
         return self._outcomes
 
+    @property
+    def recorded(self) -> Mapping[str, float]:
+        """When the last outcome of each policy came, by ``time.monotonic()``; replaced, never changed."""
+        return self._recorded
+
     def record(self, outcome: Outcome) -> None:
         """Take over the outcome of an interval."""
         policy = outcome.policy.name
         with self._lock:
             self._counts.add(outcome)
             self._outcomes = {**self._outcomes, policy: outcome}
+            self._recorded = {**self._recorded, policy: time.monotonic()}
             if outcome.result is not None:
                 self._plans = {**self._plans, policy: (outcome.now, outcome.valid_until)}
 

@@ -193,14 +193,22 @@ class Loop:
             await reporting.report(parts, outcome)
         except GreenLLMError as error:
             logger.warning("policy %s: %s; tried again in %g s", name, error, self._retry(name))
-        except Exception:
+            self._failed(name, str(error))
+        except Exception as error:
             # A defect in one policy's interval must not stop the others; it is logged whole and tried again.
             logger.exception("policy %s: failed; tried again in %g s", name, self._retry(name))
+            self._failed(name, f"{type(error).__name__}: {error}")
         else:
+            self._failed(name, None)
             if outcome.writes_failed:
                 self._retry(name)
             else:
                 self._failures.pop(name, None)
+
+    def _failed(self, name: str, message: str | None) -> None:
+        """Have the page say why an interval came to nothing; None: it did not."""
+        others = {other: why for other, why in self._parts.page.failures.items() if other != name}
+        self._parts.page.failures = others if message is None else others | {name: message}
 
     async def _prepare(self, request: PolicyRequest) -> None:
         """What must be in the cluster before weights are written."""

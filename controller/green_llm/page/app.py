@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
@@ -25,7 +26,7 @@ from green_llm.page.account import account
 from green_llm.page.history import History
 from green_llm.page.horizon import horizon
 from green_llm.page.matrix import matrix
-from green_llm.page.now import now, rates
+from green_llm.page.now import now, rates, resources
 from green_llm.page.past import past
 from green_llm.page.what_if import WhatIfs
 from green_llm.services.outcome import Outcome
@@ -36,6 +37,11 @@ HOURS = (24.0, 72.0, 168.0)
 """What the history can be looked at by default."""
 MOST_RESOURCES = 200
 """Rows of conditions on the page; all are in the JSON."""
+LATE_SECONDS = 30.0
+"""An interval is late when it is so much later than a whole one left out."""
+NOTHING = (
+    "nothing has been planned here yet: the first interval is under way, or there is no GreenPolicy that takes part"
+)
 STATIC = Path(__file__).parent / "static"
 Statuses = Mapping[ObjectKey, Mapping[str, Any]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -60,6 +66,14 @@ class Page:
     what_ifs: WhatIfs = field(default_factory=WhatIfs)
     period_seconds: float | None = None
     """Time between intervals, where it is not the policy's."""
+    recorded: Callable[[], Mapping[str, float]] = dict
+    """When the last outcome of each policy came, by ``time.monotonic()``."""
+    real_time: bool = True
+    """Whether intervals come at their period; those of a replay do not."""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Why the last interval of a policy came to nothing, by policy; replaced, never changed."""
+    stands_by: Callable[[], str | None] = lambda: None
+    """Who plans in place of this process; None where nobody does."""
 
     def mount(self, app: web.Application) -> None:
         """Add the routes."""
@@ -67,8 +81,8 @@ class Page:
             ("/", self._now), ("/horizon", self._horizon), ("/history", self._history), ("/account", self._account),
             ("/what-if", self._what_if),
         ):  # fmt: skip
-            app.router.add_get(path, _page(show))
-            app.router.add_get(API + ("/now" if path == "/" else path), _json(show))
+            app.router.add_get(path, self._page(show))
+            app.router.add_get(API + ("/now" if path == "/" else path), self._json(show))
         app.router.add_get(API, self._index)
         app.router.add_get("/static/plotly.js", _plotly)
         app.router.add_get("/static/{name:page\\.(?:css|js)}", _static)
@@ -82,6 +96,7 @@ class Page:
                 "at": outcome.now,
                 "mode": outcome.policy.mode.value,
                 "termination": outcome.result.termination.value if outcome.result else "none",
+                "trouble": self._trouble(outcome),
             }
             for name, outcome in sorted(self.outcomes().items())
         ]
@@ -91,6 +106,8 @@ class Page:
     async def _now(self, request: web.Request) -> Shown:
         outcome = self._outcome(request)
         document = now(outcome, self.statuses(), self.period_seconds)
+        if trouble := self._trouble(outcome):
+            document = replace(document, messages=(trouble, *document.messages))
         everybody = [(other.policy, list(rates(other))) for _, other in sorted(self.outcomes().items())]
         return self._shown(
             "now.html",
@@ -134,17 +151,74 @@ class Page:
         """
         known = self.outcomes()
         if not known:
-            raise InvalidInputError(
-                "nothing has been planned here yet; where replicas stand by, the one that plans shows this page"
-            )
+            failed = [f"policy {name}: {message}" for name, message in sorted(self.failures.items())]
+            raise InvalidInputError("; ".join(failed) or self.stands_by() or NOTHING)
         name = request.query.get("policy") or min(known)
         if name not in known:
-            raise InvalidInputError(f'there is no policy "{name}" here; known: {", ".join(sorted(known))}')
+            why = f": {self.failures[name]}" if name in self.failures else ""
+            raise InvalidInputError(f'there is no policy "{name}" here{why}; known: {", ".join(sorted(known))}')
         return known[name]
 
+    def _trouble(self, outcome: Outcome) -> str | None:
+        """Why what is shown of a policy is older than it should be."""
+        name, failure = outcome.policy.name, self.failures.get(outcome.policy.name)
+        found = f"The last interval came to nothing and is tried again: {failure}" if failure else None
+        came = self.recorded().get(name)
+        period = self.period_seconds or outcome.policy.period_seconds
+        passed = 0.0 if came is None or not self.real_time else time.monotonic() - came
+        if passed <= 2.0 * period + LATE_SECONDS:
+            return found
+        late = (
+            f"The planner is late: it last planned {words.duration(passed)} ago, every {words.duration(period)} it should. "
+            "The weights stay as it left them, and this page as it was then"
+        )
+        return f"{late}. {found}" if found else late
+
     def _shown(self, template: str, document: Any, outcome: Outcome, **more: Any) -> Shown:
-        context = {"document": document, "policy": outcome.policy, "policies": sorted(self.outcomes()), "figures": []}
+        context = {"document": document, "policy": outcome.policy, "figures": [], "trouble": self._trouble(outcome)}
         return Shown(template, document, context | more)
+
+    def _page(self, show: Callable[[web.Request], Awaitable[Shown]]) -> Handler:
+        """The view as a page."""
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            status, known = 200, self.outcomes()
+            try:
+                shown = await show(request)
+                template, context = shown.template, shown.context
+            except InvalidInputError as error:
+                status, template = 404, "nothing.html"
+                outcome = known.get(request.query.get("policy") or min(known, default=""))
+                context = {
+                    "message": str(error), "policy": outcome and outcome.policy, "figures": [], "trouble": None,
+                    "resources": [] if known else resources(self.statuses())[:MOST_RESOURCES],
+                }  # fmt: skip
+            frame: dict[str, Any] = {
+                "path": request.path, "views": VIEWS, "tags": _tags(), "api": _api_address(request),
+                "policies": sorted(known),
+            }  # fmt: skip
+            text = _templates().get_template(template).render({**context, **frame})
+            response = web.Response(text=text, content_type="text/html", status=status)
+            response.headers["Cache-Control"] = "no-store"
+            response.enable_compression()
+            return response
+
+        return handler
+
+    def _json(self, show: Callable[[web.Request], Awaitable[Shown]]) -> Handler:
+        """The same view as JSON."""
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            try:
+                document = (await show(request)).document
+            except InvalidInputError as error:
+                body: dict[str, Any] = {"apiVersion": API_VERSION, "kind": "Error", "message": str(error)}
+                if not self.outcomes():
+                    body["resources"] = resources(self.statuses())
+                return _answer(body, status=404)
+            return _answer({"apiVersion": API_VERSION, "kind": type(document).__name__, **plain(document)})
+
+        return handler
 
 
 @dataclass(frozen=True)
@@ -154,40 +228,6 @@ class Shown:
     template: str
     document: Any
     context: Mapping[str, Any]
-
-
-def _page(show: Callable[[web.Request], Awaitable[Shown]]) -> Handler:
-    """The view as a page."""
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        status = 200
-        try:
-            shown = await show(request)
-            template, context = shown.template, shown.context
-        except InvalidInputError as error:
-            status, template = 404, "nothing.html"
-            context = {"message": str(error), "policy": None, "policies": [], "figures": []}
-        frame: dict[str, Any] = {"path": request.path, "views": VIEWS, "tags": _tags(), "api": _api_address(request)}
-        text = _templates().get_template(template).render({**context, **frame})
-        response = web.Response(text=text, content_type="text/html", status=status)
-        response.headers["Cache-Control"] = "no-store"
-        response.enable_compression()
-        return response
-
-    return handler
-
-
-def _json(show: Callable[[web.Request], Awaitable[Shown]]) -> Handler:
-    """The same view as JSON."""
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        try:
-            document = (await show(request)).document
-        except InvalidInputError as error:
-            return _answer({"apiVersion": API_VERSION, "kind": "Error", "message": str(error)}, status=404)
-        return _answer({"apiVersion": API_VERSION, "kind": type(document).__name__, **plain(document)})
-
-    return handler
 
 
 def _answer(content: Any, status: int = 200) -> web.Response:
@@ -233,7 +273,8 @@ def _templates() -> Environment:
     )  # fmt: skip
     found.filters |= {
         "number": words.number, "signed": words.signed, "per_cent": words.per_cent, "duration": words.duration,
-        "clock": words.clock,
+        "clock": words.clock, "signal_name": words.signal_name, "hold_name": words.hold_name,
+        "by_tokens": words.by_tokens,
     }  # fmt: skip
     return found
 

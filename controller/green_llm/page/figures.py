@@ -5,19 +5,26 @@ Plotly reads markup in texts, so every name is escaped here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from html import escape
-from typing import Any
+from itertools import pairwise
+from statistics import median
+from typing import Any, TypeVar
 
 from green_llm.page.horizon import Horizon, Row, SiteHorizon
 from green_llm.page.past import Past
 from green_llm.page.what_if import WhatIf
 from green_llm.page.words import per_cent
 
+T = TypeVar("T")
+U = TypeVar("U")
+Points = Sequence[float | None]
 MOST_LINES = 8
 """More sites are shown as a map of colours: that many lines cannot be told apart."""
+GAP = 3.0
+"""Times the usual step: a longer one is a gap."""
 FEW = 4
 """So many averages are named each."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
@@ -46,14 +53,16 @@ class Figure:
 
 
 def of_horizon(document: Horizon) -> list[Figure]:
-    """Price, carbon, renewables and shares per site by slot."""
+    """Price, carbon, renewables (where there are any) and shares per site by slot."""
     currency = document.currency
-    return [
+    found = [
         _by_site(document, "share", "Planned share of queries", "share", stacked=True),
         _by_site(document, "price_per_mwh", "Electricity price", f"{currency}/MWh"),
         _by_site(document, "carbon_g_per_kwh", "Carbon intensity", "gCO2e/kWh"),
-        _by_site(document, "renewable_kw", "Renewable power on site", "kW"),
     ]
+    if any(value for site in document.sites for value in site.renewable_kw):
+        found.append(_by_site(document, "renewable_kw", "Renewable power on site", "kW"))
+    return found
 
 
 def _by_site(document: Horizon, field: str, title: str, unit: str, *, stacked: bool = False) -> Figure:
@@ -63,8 +72,9 @@ def _by_site(document: Horizon, field: str, title: str, unit: str, *, stacked: b
         plot = _heat(times, rows, share=stacked)
     elif stacked:
         plot = _bars(times, rows)
-    else:
-        plot = _lines(times, rows, shape="hv")
+    else:  # a step to the end of the last slot
+        end = _time(document.starts[-1] + timedelta(seconds=document.slot_seconds))
+        plot = _lines([*times, end], [(name, (*values, values[-1])) for name, values in rows], shape="hv")
     return Figure(
         name=field.replace("_", "-"),
         title=title,
@@ -78,7 +88,12 @@ def _by_site(document: Horizon, field: str, title: str, unit: str, *, stacked: b
 
 def of_past(document: Past) -> list[Figure]:
     """A plot per quantity, and the shares."""
-    times = [_time(at) for at in document.at]
+    gaps = _gaps(document.at)
+    times = _parted(
+        [_time(at) for at in document.at],
+        gaps,
+        lambda n: _time(document.at[n] + (document.at[n + 1] - document.at[n]) / 2),
+    )
     found = []
     for line in document.lines:
         rows: list[tuple[str, Row]] = [("in force", line.in_force), ("nearest site", line.nearest)]
@@ -90,22 +105,42 @@ def of_past(document: Past) -> list[Figure]:
                 title=line.name.capitalize(),
                 unit=line.unit,
                 summary=_summary(line.name.capitalize(), rows, line.unit),
-                plot=_lines(times, rows),
+                plot=_lines(times, _with_gaps(rows, gaps)),
                 table=_past_table(document, rows),
             )
         )
     shares = list(document.shares.items())
+    parted = _with_gaps(shares, gaps)
     found.append(
         Figure(
             name="past-shares",
             title="Where queries went",
             unit="share",
             summary=_summary("Where queries went", shares, "share", share=True),
-            plot=_heat(times, shares, share=True) if len(shares) > MOST_LINES else _areas(times, shares),
+            plot=_heat(times, parted, share=True) if len(shares) > MOST_LINES else _areas(times, parted),
             table=_past_table(document, shares),
             per_cent=True,
         )
     )
+    return found
+
+
+def _gaps(at: Sequence[datetime]) -> list[int]:
+    """Places after which nothing was kept for much longer than usual: no line leads over them."""
+    steps = [(after - before).total_seconds() for before, after in pairwise(at)]
+    usual = median(steps) if steps else 0.0
+    return [place for place, step in enumerate(steps) if step > GAP * usual]
+
+
+def _with_gaps(rows: Iterable[tuple[str, Row]], gaps: Sequence[int]) -> list[tuple[str, Points]]:
+    return [(name, _parted(values, gaps, lambda _: None)) for name, values in rows]
+
+
+def _parted(values: Sequence[T], gaps: Sequence[int], between: Callable[[int], U]) -> list[T | U]:
+    """The values, with one more in each gap."""
+    found: list[T | U] = []
+    for place, value in enumerate(values):
+        found += [value, between(place)] if place in gaps else [value]
     return found
 
 
@@ -188,7 +223,7 @@ def _layout(**more: Any) -> dict[str, Any]:
 
 
 def _lines(
-    times: Sequence[Any], rows: Sequence[tuple[str, Row]], *, shape: str = "linear", mode: str = "lines"
+    times: Sequence[Any], rows: Sequence[tuple[str, Points]], *, shape: str = "linear", mode: str = "lines"
 ) -> dict[str, Any]:
     traces = [
         {
@@ -204,14 +239,14 @@ def _lines(
     return {"data": traces, "layout": _layout()}
 
 
-def _bars(times: Sequence[str], rows: Sequence[tuple[str, Row]]) -> dict[str, Any]:
+def _bars(times: Sequence[str], rows: Sequence[tuple[str, Points]]) -> dict[str, Any]:
     traces = [{"type": "bar", "name": _shown(name), "x": times, "y": values} for name, values in rows]
     layout = _layout(barmode="stack", bargap=0.05)
     layout["yaxis"] |= {"tickformat": ".0%", "range": [0, 1]}
     return {"data": traces, "layout": layout}
 
 
-def _areas(times: Sequence[str], rows: Sequence[tuple[str, Row]]) -> dict[str, Any]:
+def _areas(times: Sequence[str], rows: Sequence[tuple[str, Points]]) -> dict[str, Any]:
     traces = [
         {
             "type": "scatter",
@@ -229,7 +264,7 @@ def _areas(times: Sequence[str], rows: Sequence[tuple[str, Row]]) -> dict[str, A
     return {"data": traces, "layout": layout}
 
 
-def _heat(times: Sequence[str], rows: Sequence[tuple[str, Row]], *, share: bool = False) -> dict[str, Any]:
+def _heat(times: Sequence[str], rows: Sequence[tuple[str, Points]], *, share: bool = False) -> dict[str, Any]:
     """Sites by time, first site at the top."""
     trace = {
         "type": "heatmap",

@@ -9,11 +9,12 @@ from typing import Any
 
 from green_llm.domain.amounts import Amounts, total
 from green_llm.domain.request import Mode, ObjectKey
-from green_llm.page import words
+from green_llm.page import troubles, words
 from green_llm.services.outcome import Outcome, WeightRow
 
 NEVER = ("Shadow", "Suspended", "AllSitesExcluded")
 """What holds weights for as long as it lasts."""
+TROUBLED = {("Degraded", "True"), ("Contended", "True"), ("WithinSLO", "False")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,8 @@ class Signal:
 
     site: str
     kind: str
-    value: float
+    value: float | None
+    """None where no source of the chain has one."""
     unit: str
     source: str
     fall_back: bool
@@ -92,6 +94,8 @@ class Resource:
     namespace: str
     name: str
     ready: bool
+    degraded: bool
+    """Whether it works, but not as it should: ``Degraded`` or ``Contended`` is true, or ``WithinSLO`` false."""
     conditions: tuple[Condition, ...]
 
 
@@ -142,11 +146,16 @@ class Now:
     error: str | None
     messages: tuple[str, ...]
     """Limits that are broken, writes that failed, signals without a value, sites that are held."""
+    notes: tuple[str, ...]
+    """What is as its owner has asked for, or is made up for: suspensions, fall-backs, a shorter horizon."""
     rates: tuple[Rate, ...]
+    """Empty where no traffic takes part."""
     water: Water | None
     """None without a budget."""
     sites: tuple[str, ...]
     pairs: tuple[Pair, ...]
+    phases: tuple[words.Turn, ...]
+    """What each objective in its turn has given up for those after it; empty without a plan."""
     limits: tuple[words.Limit, ...]
     signals: tuple[Signal, ...]
     resources: tuple[Resource, ...]
@@ -167,20 +176,24 @@ def now(outcome: Outcome, statuses: Mapping[ObjectKey, Mapping[str, Any]], perio
         order=tuple(words.NAMES[objective] for objective in policy.order.objectives),
         termination=result.termination.value if result else "none",
         error=outcome.error,
-        messages=tuple(_messages(outcome)),
+        messages=tuple(troubles.messages(outcome)),
+        notes=tuple(troubles.notes(outcome)),
         rates=tuple(rates(outcome)),
         water=_water(outcome),
         sites=tuple(sorted(sites)),
         pairs=pairs,
+        phases=tuple(words.turns(outcome)),
         limits=tuple(words.limits(outcome)),
         signals=signals,
-        resources=tuple(_resources(statuses)),
+        resources=tuple(resources(statuses)),
         next=_next(outcome, period_seconds or policy.period_seconds),
     )
 
 
 def rates(outcome: Outcome) -> Iterable[Rate]:
-    """What is in force beside the plan and the nearest site."""
+    """What is in force beside the plan and the baselines; nothing where no traffic takes part."""
+    if not outcome.in_force:
+        return
     ours, planned, theirs = (total(x.values()) for x in (outcome.in_force, outcome.planned, outcome.nearest))
     shown: tuple[tuple[str, str, Callable[[Amounts], float]], ...] = (
         ("cost", f"{outcome.policy.currency}/h", lambda a: a.cost),
@@ -214,20 +227,6 @@ def _water(outcome: Outcome) -> Water | None:
         remaining_liters=budget.remaining_liters,
         period_end=budget.period_end,
     )
-
-
-def _messages(outcome: Outcome) -> Iterable[str]:
-    result = outcome.result
-    if outcome.error:
-        yield outcome.error
-    yield from (entry.message for entry in (result.diagnosis if result else ()))
-    yield from (f"the weights in force: {entry.message}" for entry in outcome.broken_in_force)
-    yield from (f"{key}: {message}" for key, message in outcome.writes_failed.items())
-    yield from (f"{site} keeps its share: no value for {kinds}" for site, kinds in outcome.held_sites.items())
-    yield from (f"{problem.key}: {problem.field}: {problem.message}" for problem in outcome.skipped)
-    yield from (problem.message for problem in outcome.book.problems)
-    if outcome.audit_error:
-        yield outcome.audit_error
 
 
 def _pairs(outcome: Outcome) -> Iterable[Pair]:
@@ -273,23 +272,25 @@ def _pair(
 
 
 def _signals(outcome: Outcome) -> Iterable[Signal]:
-    for (site, kind), value in sorted(outcome.current_signals().items()):
-        age = None if value.issued_at is None else (outcome.now - value.issued_at).total_seconds()
+    current = outcome.current_signals()
+    for site, kind in sorted(outcome.book.values):
+        value = current.get((site, kind))
+        issued = None if value is None else value.issued_at
         yield Signal(
             site=site,
             kind=kind.value,
-            value=value.value,
+            value=None if value is None else value.value,
             unit=kind.unit(outcome.policy.currency),
-            source=value.source,
-            fall_back=value.rank > 0,
-            quality=value.quality.value,
-            issued=value.issued_at,
-            age_seconds=age,
+            source="" if value is None else value.source,
+            fall_back=value is not None and value.rank > 0,
+            quality="missing" if value is None else value.quality.value,
+            issued=issued,
+            age_seconds=None if issued is None else (outcome.now - issued).total_seconds(),
         )
 
 
-def _resources(statuses: Mapping[ObjectKey, Mapping[str, Any]]) -> list[Resource]:
-    """Every resource that has conditions, those that are not ready first."""
+def resources(statuses: Mapping[ObjectKey, Mapping[str, Any]]) -> list[Resource]:
+    """Every resource that has conditions, those first that are not ready, then those that are degraded."""
     found = []
     for key, status in statuses.items():
         conditions = tuple(
@@ -302,14 +303,19 @@ def _resources(statuses: Mapping[ObjectKey, Mapping[str, Any]]) -> list[Resource
             )
             for entry in status.get("conditions") or ()
         )
-        ready = any(c.type == "Ready" and c.status == "True" for c in conditions)
+        said = {(c.type, c.status) for c in conditions}
         if conditions:
             found.append(
                 Resource(
-                    kind=key.kind.value, namespace=key.namespace, name=key.name, ready=ready, conditions=conditions
+                    kind=key.kind.value,
+                    namespace=key.namespace,
+                    name=key.name,
+                    ready=("Ready", "True") in said,
+                    degraded=bool(said & TROUBLED),
+                    conditions=conditions,
                 )
             )
-    return sorted(found, key=lambda r: (r.ready, r.kind, r.namespace, r.name))
+    return sorted(found, key=lambda r: (r.ready, not r.degraded, r.kind, r.namespace, r.name))
 
 
 def _next(outcome: Outcome, period_seconds: float) -> Next:

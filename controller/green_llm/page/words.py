@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from green_llm.domain.plan import Binding, LimitKind, Objective, ShadowPrice
+from green_llm.domain.series import SignalKind
 from green_llm.services.outcome import Outcome
 
 NAMES = {
@@ -17,6 +18,28 @@ NAMES = {
     Objective.EMISSIONS: "emissions",
     Objective.WATER: "water",
 }
+SIGNALS = {
+    SignalKind.ELECTRICITY_PRICE: "electricity price",
+    SignalKind.CARBON_INTENSITY: "carbon intensity",
+    SignalKind.SOLAR_OUTPUT: "sun on site",
+    SignalKind.WIND_OUTPUT: "wind on site",
+    SignalKind.WUE: "water of cooling (WUE)",
+    SignalKind.EWIF: "water of electricity (EWIF)",
+}
+HOLDS = {
+    "Shadow": "not written: Shadow",
+    "Suspended": "as they are: suspended",
+    "Ramp": "on the way to the plan (ramp)",
+    "Deadband": "close enough to the plan (dead-band)",
+    "MinWriteInterval": "too soon after the last write",
+    "SiteMaximum": "as far as the site's maximum lets",
+    "AllSitesExcluded": "as they are: no site can be sent to",
+    "Rollback": "taken back by the SLO guard",
+    "Contended": "left to another writer",
+}
+"""What keeps weights from the plan's, as people say it."""
+KINDS = 6
+"""So many names are listed."""
 _PER_MILLISECOND = 1e-3
 MOST_DECIMALS = 8
 FULL = 1.0 - 1e-6
@@ -69,8 +92,19 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 
 def per_cent(share: float | None) -> str:
-    """A ratio in per cent, with its sign; a dash where there is none."""
-    return "–" if share is None else f"{100 * share:+.1f} %".replace("-", "−")
+    """A ratio in per cent, with its sign; a dash where there is none, no sign where it is rounded to nothing."""
+    text = "–" if share is None else f"{100 * share:+.1f} %".replace("-", "−")
+    return "0.0 %" if text in ("+0.0 %", "−0.0 %") else text
+
+
+def signal_name(kind: SignalKind | str) -> str:
+    """A kind of signal as people call it."""
+    return SIGNALS[SignalKind(kind)]
+
+
+def hold_name(held_by: str | None) -> str:
+    """What keeps weights from the plan's."""
+    return "as planned" if held_by is None else HOLDS.get(held_by, f"held by {held_by}")
 
 
 def duration(seconds: float | None) -> str:
@@ -93,7 +127,7 @@ def limits(outcome: Outcome) -> list[Limit]:
     groups: dict[tuple[str | None, ...], list[Binding]] = {}
     for binding in outcome.result.binding if outcome.result else ():
         where = binding.where
-        key = (binding.limit.value, where.site, where.area, where.query_class, where.resource)
+        key = (binding.limit.value, where.site, where.area, where.query_class, where.resource, str(is_full(binding)))
         groups.setdefault(key, []).append(binding)
     found = [_limit(outcome, entries) for entries in groups.values()]
     return sorted(found, key=lambda limit: (not limit.prices, limit.limit != "water_cap", -len(limit.slots)))
@@ -111,7 +145,8 @@ def _limit(outcome: Outcome, entries: Sequence[Binding]) -> Limit:
         resource=first.where.resource,
         slots=slots,
         prices=prices,
-        words=f"{_fact(outcome, first)}{_when(slots, outcome.slots.count)}. {_worth(prices, several=len(slots) > 1)}",
+        words=f"{_fact(outcome, first)}{_when(slots, outcome.slots.count)}{_in_the_way(first)}. "
+        f"{_worth(prices, several=len(slots) > 1)}",
     )
 
 
@@ -143,26 +178,39 @@ def unit_of(objective: Objective, outcome: Outcome) -> str:
     return objective.unit.replace("$", outcome.policy.currency).replace("kgCO2", f"kgCO2e{marginal}")
 
 
+def is_full(limit: Binding) -> bool:
+    """Whether the plan leaves no room in a limit; one with room was in the way of an earlier objective."""
+    return limit.used >= limit.cap * FULL
+
+
 def _fact(outcome: Outcome, limit: Binding) -> str:
-    """What binds; a limit with room left was in the way of an earlier objective."""
-    where, size = limit.where, outcome.slots.slot_seconds
-    full = limit.used >= limit.cap * FULL
+    """What binds, and how much of it the plan uses."""
+    where, size, full = limit.where, outcome.slots.slot_seconds, is_full(limit)
     match limit.limit:
         case LimitKind.WATER_CAP:
-            does = "is used up" if full else "shapes the plan"
-            return f"The water budget {does}: {number(limit.used)} of {number(limit.cap)} L over the horizon"
+            used, cap = number(limit.used), number(limit.cap)
+            if full:
+                return f"All water that the budget leaves for these {outcome.slots.count} slots is used: {cap} L"
+            return f"The budget leaves {cap} L of water for these {outcome.slots.count} slots; {used} L are used"
         case LimitKind.CAPACITY:
             of = f"at most {number(limit.used / size)} of {number(limit.cap / size)} used, headroom aside"
-            return f"{where.resource} at {where.site} {'is full' if full else 'shapes the plan'} ({of})"
+            return f"{where.resource} at {where.site} {'is full' if full else 'has room'} ({of})"
         case LimitKind.GRID_LIMIT:
             of = f"at most {number(limit.used)} of {number(limit.cap)} kW"
-            return f"The grid connection of {where.site} {'is full' if full else 'shapes the plan'} ({of})"
+            return f"The grid connection of {where.site} {'is full' if full else 'has room'} ({of})"
         case LimitKind.DELAY_LIMIT:
             of = f"at most {number(limit.used * 1e3)} of {number(limit.cap * 1e3)} ms"
-            does = "is at its delay limit" if full else "is shaped by its delay limit"
+            does = "is at its delay limit" if full else "is below its delay limit"
             return f"{where.query_class} from {where.area} {does} ({of})"
         case LimitKind.NO_ALLOWED_SITE:
             return f"{where.query_class} from {where.area} has no allowed site"
+
+
+def _in_the_way(limit: Binding) -> str:
+    """Of what a limit with room is in the way: the first objective that it has a price in."""
+    if is_full(limit) or not limit.prices:
+        return ""
+    return f", but limits how low {NAMES[limit.prices[0].objective]} can get"
 
 
 def _when(slots: Sequence[datetime], count: int) -> str:
@@ -181,8 +229,63 @@ def _worth(prices: Sequence[Price], *, several: bool) -> str:
         f"{up_to}{number(abs(price.value))} {price.unit}"
         for price in prices
     ]
-    return f"One more {prices[0].per} would {_listed(changes)}."
+    return f"One more {prices[0].per} would {listed(changes)}."
 
 
-def _listed(parts: Sequence[str]) -> str:
+def by_tokens(name: str, value: float, currency: str) -> str:
+    """What 1,000 tokens take, in a unit of its size."""
+    factor, unit = {"emissions": (1e3, "gCO2e"), "energy": (1e3, "Wh"), "water": (1e3, "mL")}.get(name, (1.0, currency))
+    return f"{number(value * factor)} {unit}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """A, B and C; empty without any."""
+    if not parts:
+        return ""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One objective in its turn."""
+
+    objective: str
+    unit: str
+    optimum: float | None
+    """The least over the horizon that the objectives before it leave; None for marginal emissions."""
+    budget: float | None
+    """The most it may be for those after it; None for the last."""
+    planned: float | None
+    words: str
+
+
+def turns(outcome: Outcome) -> Iterable[Turn]:
+    """What each objective in its turn has given up for those after it."""
+    result = outcome.result
+    for phase in result.phases if result else ():
+        amounts = outcome.policy.takes_inventory or phase.objective not in (Objective.EMISSIONS, Objective.CARBON)
+        unit, planned = unit_of(phase.objective, outcome), result.values.of(phase.objective) if result else 0.0
+        yield Turn(
+            objective=NAMES[phase.objective],
+            unit=unit,
+            optimum=phase.optimum if amounts else None,
+            budget=phase.budget if amounts else None,
+            planned=planned if amounts else None,
+            words=_turn(NAMES[phase.objective], unit, phase.optimum, phase.budget, planned, amounts=amounts),
+        )
+
+
+def _turn(name: str, unit: str, optimum: float, budget: float | None, planned: float, *, amounts: bool) -> str:
+    if not amounts:
+        return f"{name.capitalize()}: marginal ones mean something only as differences."
+
+    def beyond(value: float) -> str:
+        return f" ({per_cent((value - optimum) / abs(optimum))})" if optimum else ""
+
+    least = f"{name.capitalize()}: {number(optimum)} {unit} at the least over the horizon"
+    if budget is None:
+        return f"{least}; the plan takes {number(planned)}."
+    return (
+        f"{least}. Up to {number(budget)}{beyond(budget)} may be given for what comes after it; "
+        f"the plan takes {number(planned)}{beyond(planned)}."
+    )

@@ -1,0 +1,96 @@
+"""What is wrong with an interval, and what is worth knowing of it, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from green_llm.domain.plan import Diagnosis, LimitKind, Termination
+from green_llm.domain.series import SignalKind
+from green_llm.page.words import KINDS, NAMES, listed, number, signal_name
+from green_llm.services.outcome import Outcome
+
+CHOSEN = ("Suspended",)
+"""Reasons for leaving a resource out that its owner has asked for."""
+NEEDED = (SignalKind.ELECTRICITY_PRICE, SignalKind.CARBON_INTENSITY, SignalKind.WUE, SignalKind.EWIF)
+"""Without these there is no cost, emission or water."""
+
+
+def messages(outcome: Outcome) -> Iterable[str]:
+    """What is wrong: no plan, limits that are broken, writes that failed, signals without a value, resources left out."""
+    result = outcome.result
+    if result is None:
+        yield f"There is no plan, and the weights stay as they are: {outcome.error or 'nothing was planned'}"
+    elif result.termination is Termination.INFEASIBLE:
+        yield "No plan keeps every limit. Planned is the one that breaks them least:"
+        yield from shortfalls(outcome, result.diagnosis)
+    elif result.termination is Termination.TIME_LIMIT:
+        missed = listed([NAMES[objective] for objective in result.phases_not_reached])
+        what = f"{missed} did not get its turn" if missed else "ties were not removed"
+        yield f"The solver's time was up: the plan keeps every limit, but {what}"
+    yield from (f"the weights in force: {text}" for text in shortfalls(outcome, outcome.broken_in_force))
+    yield from (f"{key}: {message}" for key, message in outcome.writes_failed.items())
+    yield from (f"{site} keeps its share: no value for {kinds}" for site, kinds in outcome.held_sites.items())
+    yield from (f"{p.key}: {p.field}: {p.message}" for p in outcome.skipped if p.reason not in CHOSEN)
+    yield from (problem.message for problem in outcome.book.problems if problem.source is None)
+    if outcome.audit_error:
+        yield outcome.audit_error
+
+
+def notes(outcome: Outcome) -> Iterable[str]:
+    """What is as its owner has asked for, or is made up for: suspensions, fall-backs, a horizon that is shorter."""
+    yield from (f"{p.key}: {p.message}" for p in outcome.skipped if p.reason in CHOSEN)
+    lacking = _lacking(outcome)
+    if lacking:
+        yield f"Amounts leave out {listed(lacking)}: without a price, an intensity or a factor there is no amount"
+    if outcome.horizon_shortened_to is not None:
+        known, asked = outcome.horizon_shortened_to, outcome.policy.slots
+        yield f"Planned over {known} of {asked} slots: signals reach no further"
+    by_kind: dict[SignalKind, list[str]] = {}
+    for (site, kind), value in sorted(outcome.current_signals().items()):
+        if value.rank:
+            by_kind.setdefault(kind, []).append(site)
+    for kind, sites in by_kind.items():
+        many = f"{len(sites)} sites" if len(sites) > KINDS else listed(sites)
+        yield f"Fall-back of the {signal_name(kind)} at {many}: sources before it have no fresh value for now"
+    yield from (problem.message for problem in outcome.book.problems if problem.source is not None)
+
+
+def _lacking(outcome: Outcome) -> list[str]:
+    """Sites with traffic, by our weights or a baseline's, whose amounts lack a factor."""
+    first = outcome.first_slot
+    missing = {
+        site for (site, kind), values in outcome.book.values.items()
+        if kind in NEEDED and (first >= len(values) or values[first] is None)
+    }  # fmt: skip
+    sides = (outcome.in_force, outcome.nearest, outcome.static)
+    return [site for site in sorted(missing) if any(site in side and side[site].energy_kwh > 0 for side in sides)]
+
+
+def shortfalls(outcome: Outcome, found: Sequence[Diagnosis]) -> Iterable[str]:
+    """Broken limits, one sentence each over its slots, with the worst one's numbers."""
+    groups: dict[tuple[object, ...], list[Diagnosis]] = {}
+    for entry in found:
+        where = entry.where
+        key = (entry.kind, where.site, where.area, where.query_class, where.resource)
+        groups.setdefault(key, []).append(entry)
+    return (_shortfall(outcome, entries) for entries in groups.values())
+
+
+def _shortfall(outcome: Outcome, entries: Sequence[Diagnosis]) -> str:
+    worst = max(entries, key=lambda entry: entry.shortfall)
+    where, slot = worst.where, worst.where.slot
+    if slot is None or worst.kind not in (LimitKind.CAPACITY, LimitKind.GRID_LIMIT, LimitKind.DELAY_LIMIT):
+        return worst.message
+    time = f"{outcome.slots.slot_start(slot):%d %b %H:%M} UTC"
+    when = f"in the slot of {time}"
+    if len(entries) > 1:
+        when = f"in {len(entries)} of {outcome.slots.count} slots, the worst that of {time}"
+    if worst.kind is LimitKind.DELAY_LIMIT:
+        of = f"{number(worst.required * 1e3)} ms instead of {number(worst.available * 1e3)}"
+        return f"{where.query_class} from {where.area} is later than its limit {when}: {of}"
+    if worst.kind is LimitKind.GRID_LIMIT:
+        what, size, unit = f"the grid connection of {where.site}", 1.0, " kW"
+    else:
+        what, size, unit = f"{where.resource} at {where.site}", float(outcome.slots.slot_seconds), ""
+    needed, there = number(worst.required / size), number(worst.available / size)
+    return f"{what} does not suffice {when}: {needed}{unit} needed, {there} usable"
