@@ -15,8 +15,10 @@ from green_llm.backtest.scenarios_report import scenarios_report
 from green_llm.backtest.what_if import Setting, changed, name_of, scenarios_of, setting_of
 from green_llm.backtest.world import World
 from green_llm.domain.plan import Objective
+from green_llm.domain.request import CarbonAccounting
 from green_llm.errors import InvalidInputError
 from support.recorded_days import recorded_world, span
+from support.resources import a_budget
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "three-sites"
 
@@ -62,6 +64,10 @@ def test_another_site_is_added_from_a_file(tmp_path: Path) -> None:
         ("site/oregon:pue=0.5", "site/oregon:pue=0.5: InferenceSite oregon: spec.pue"),
         ("site/oregon=4", "give a field after a colon, or =null to leave the site out"),
         ("add=/nowhere.yaml", "/nowhere.yaml: cannot be read"),
+        ("demand=true", "demand=True: must be a number above 0"),
+        ("water.budgetLiters=[", "what is after the = must be YAML"),
+        ("objectives.first=3", '"first" is no entry; the list has 3, numbered from 0'),
+        ("objectives.9.name=Cost", '"9" is no entry; the list has 3, numbered from 0'),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_one_message(text: str, message: str) -> None:
@@ -126,3 +132,32 @@ def test_what_is_picked_early_is_reported_on_later_days() -> None:
     assert '"name":"Pareto front"' in page
     assert page.count('role="img"') == 2
     assert "Undeclared" in page
+
+
+def test_limits_that_a_scenario_breaks_stand_beside_it() -> None:
+    world = recorded_world(3, policy={"water": a_budget(12.0, days=1)})
+    asked = Scenarios(backtest=Backtest(world=world, policy="default", span=span(1), against=(), bounds=()),
+                      worlds={AS_IT_IS: world, "more": replace(world, demand_factor=3.0)})  # fmt: skip
+    found = run_scenarios(asked, lambda *_: None)
+    said = scenarios_document(found, None, front=False)["scenarios"]
+    assert said["more"]["queries"] == pytest.approx(3 * said[AS_IT_IS]["queries"])
+    assert {entry["limit"] for entry in said["more"]["broken"]} >= {"water_cap"}
+    assert not said["more"]["keeps_limits"]
+    assert "water_cap 1 ×, at worst " in scenarios_report(found, scenarios_document(found, None, front=False))
+
+
+def test_marginal_emissions_are_differences_alone() -> None:
+    marginal = CarbonAccounting(signal="Marginal")
+    world = recorded_world(3, policy={"accounting": marginal})
+    sources = {name: replace(source, accounting=marginal) for name, source in world.resources.sources.items()}
+    world = replace(world, resources=replace(world.resources, sources=sources))
+    assert not world.request(None).policy.takes_inventory
+    asked = Scenarios(backtest=Backtest(world=world, policy="default", span=span(1), against=(), bounds=()),
+                      worlds={AS_IT_IS: world, "more": replace(world, demand_factor=2.0)})  # fmt: skip
+    found = run_scenarios(asked, lambda *_: None)
+    more = scenarios_document(found, None, front=False)["scenarios"]["more"]
+    assert more["emissions_kg"] is None
+    assert more["saves"]["emissions_kg"]["percent"] is None
+    amount = more["saves"]["emissions_kg"]["amount"]
+    assert amount < 0
+    assert f"<td>{-amount:,.1f}</td>" in scenarios_report(found, scenarios_document(found, None, front=False))

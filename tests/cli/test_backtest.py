@@ -36,9 +36,11 @@ def test_it_says_what_was_saved_and_changes_nothing(cli: Run, directory: Path) -
 
 
 def test_it_prints_tables(cli: Run, directory: Path) -> None:
-    ran = cli("backtest", directory, *HALF_DAY, "--no-bounds", "--processes", "1")
+    ran = cli("backtest", directory, *HALF_DAY, "--no-bounds", "--processes", "1", "--against", "nearest,foresight")
     assert ran.status == 0, ran.err
     assert "ours saves against" in ran.out
+    named = {line.split()[0] for line in ran.out.splitlines() if line.strip()}
+    assert {"ours", "foresight", "nearest"} <= named, "nothing is shortened"
     assert "too few days for intervals: 0 whole ones, 28 are needed" in ran.out
 
 
@@ -127,3 +129,7 @@ def test_what_if_stands_beside_what_is(cli: Run, directory: Path) -> None:
         ran = cli("what-if", directory, *days, *options)
         assert ran.status == 2
         assert message in ran.err
+    (directory / "sweep.yaml.txt").write_bytes(b"\xff\xfe")
+    ran = cli("what-if", directory, *days, "--sweep", sweep)
+    assert ran.status == 2
+    assert "sweep.yaml.txt: cannot be read: 'utf-8' codec" in ran.err

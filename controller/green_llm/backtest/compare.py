@@ -213,12 +213,16 @@ def _tolerances(compared: Compared) -> list[dict[str, Any]]:
     return found
 
 
+def unsaid(policy: Policy) -> tuple[str, ...]:
+    """Measures that are given only as differences: marginal emissions mean nothing as a total, or in per cent of one."""
+    return () if policy.takes_inventory else ("emissions_kg", "carbon_cost")
+
+
 def _method(compared: Compared, method: Method) -> dict[str, Any]:
     ran = compared.ran[method]
     tally, amounts = ran.tally, ran.tally.amounts()
     found: dict[str, Any] = {m.name: float(m.of(tally.series).sum()) for m in MEASURES}
-    if not compared.policy.takes_inventory:
-        found |= {"emissions_kg": None, "carbon_cost": None}  # marginal ones mean something only as differences
+    found |= dict.fromkeys(unsaid(compared.policy))
     broken = compared.broken(method)
     return found | {
         "queries": amounts.queries,
@@ -227,16 +231,21 @@ def _method(compared: Compared, method: Method) -> dict[str, Any]:
         "p95_delay_s": tally.percentile_s(0.95),
         "late_queries": float(tally.late_queries.sum()),
         "keeps_limits": not broken,
-        "broken": [
-            {"limit": kind.value, "intervals": entry.intervals, "worst_percent": _finite(entry.worst_percent)}
-            for kind, entry in broken.items()
-        ],
+        "broken": broken_limits(broken),
         "by_day": {name: by_day(m.of(tally.series), compared.backtest.span).tolist() for name, m in _by_day(compared)},
         "uncharged_intervals": int(tally.uncharged.sum()),
         "unknown_pairs": ran.unknown_pairs,
         "degraded_intervals": None if ran.decisions is None else degraded(ran.decisions),
         "median_seconds_per_interval": None if ran.decisions is None else float(np.median(ran.decisions.seconds)),
     }
+
+
+def broken_limits(found: Mapping[LimitKind, Broken]) -> list[dict[str, Any]]:
+    """As JSON."""
+    return [
+        {"limit": kind.value, "intervals": entry.intervals, "worst_percent": _finite(entry.worst_percent)}
+        for kind, entry in found.items()
+    ]
 
 
 def _by_day(compared: Compared) -> list[tuple[str, Measure]]:
@@ -247,7 +256,7 @@ def _by_day(compared: Compared) -> list[tuple[str, Measure]]:
 
 def _savings(compared: Compared, baseline: Method) -> dict[str, Any]:
     infeasible = bool(compared.broken(baseline))
-    hidden = () if compared.policy.takes_inventory else ("emissions_kg", "carbon_cost")
+    hidden = unsaid(compared.policy)
     found = {}
     for saving in compared.savings(baseline):
         entry = asdict(saving) | {"enough_days": saving.enough_days, "against_infeasible": infeasible}
@@ -265,8 +274,8 @@ def _bound(compared: Compared, entry: Bound) -> dict[str, Any]:
     measure = next(m for m in MEASURES if m.name == VALUE_OF[entry.objective])
     ours = float(measure.of(compared.ran[Method.OURS].tally.series).sum())
     above = None if not entry.value else 100.0 * (ours - entry.value) / abs(entry.value)
-    return {"value": entry.value, "unit": entry.objective.unit, "ours_above_percent": above,
-            "water_prices": list(entry.water_prices)}  # fmt: skip
+    unit = compared.policy.currency if measure.unit == "money" else measure.unit
+    return {"value": entry.value, "unit": unit, "ours_above_percent": above, "water_prices": list(entry.water_prices)}
 
 
 def _finite(value: float) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from green_llm.backtest import parallel
-from green_llm.backtest.compare import Backtest, Compared, run_kept
+from green_llm.backtest.compare import Backtest, Compared, broken_limits, run_kept, unsaid
 from green_llm.backtest.methods import Method
 from green_llm.backtest.replay import Span
 from green_llm.backtest.run import Ran, run
@@ -42,10 +42,6 @@ class Found:
         """A scenario as a back-test of its own."""
         backtest = replace(self.scenarios.backtest, world=self.scenarios.worlds[name], against=(), bounds=())
         return Compared(backtest=backtest, ran={Method.OURS: self.ran[name]}, bounds={})
-
-    def keeps_limits(self, name: str) -> bool:
-        """Whether a scenario exceeds nothing."""
-        return not self.one(name).broken(Method.OURS)
 
 
 def run_scenarios(
@@ -143,24 +139,13 @@ def _measure(name: str) -> Measure:
 def scenarios_document(found: Found, picked: Picked | None, *, front: bool) -> dict[str, Any]:
     """What `green-llm what-if --json` prints."""
     span = found.scenarios.backtest.span
-    base = found.ran[AS_IT_IS].tally
     return {
         "format": "green-llm-what-if/1",
         "policy": found.scenarios.backtest.policy,
         "start": span.start.isoformat(),
         "end": span.end.isoformat(),
         "interval_seconds": span.step_seconds,
-        "scenarios": {
-            name: {
-                **{m.name: float(m.of(ran.tally.series).sum()) for m in MEASURES},
-                "queries": ran.tally.amounts().queries,
-                "mean_delay_s": ran.tally.amounts().mean_delay_s,
-                "p95_delay_s": ran.tally.percentile_s(0.95),
-                "keeps_limits": found.keeps_limits(name),
-                "saves": {s.measure: asdict(s) for s in savings(ran.tally, base, span)},
-            }
-            for name, ran in found.ran.items()
-        },
+        "scenarios": {name: _scenario(found, name) for name in found.ran},
         "pareto": pareto(found) if front else None,
         "picked": None
         if picked is None
@@ -169,6 +154,27 @@ def scenarios_document(found: Found, picked: Picked | None, *, front: bool) -> d
             "by": picked.measure,
             "chosen_until": picked.fitted.end.isoformat(),
             "reported_from": picked.reported.start.isoformat(),
-            "saves": {entry["measure"]: entry for entry in picked.savings},
+            "saves": {entry["measure"]: {**entry, **_hidden(found, entry["measure"])} for entry in picked.savings},
         },
     }
+
+
+def _scenario(found: Found, name: str) -> dict[str, Any]:
+    ran, compared = found.ran[name], found.one(name)
+    broken = compared.broken(Method.OURS)
+    saves = savings(ran.tally, found.ran[AS_IT_IS].tally, found.scenarios.backtest.span)
+    return {
+        **{m.name: float(m.of(ran.tally.series).sum()) for m in MEASURES},
+        **dict.fromkeys(unsaid(compared.policy)),
+        "queries": ran.tally.amounts().queries,
+        "mean_delay_s": ran.tally.amounts().mean_delay_s,
+        "p95_delay_s": ran.tally.percentile_s(0.95),
+        "keeps_limits": not broken,
+        "broken": broken_limits(broken),
+        "saves": {s.measure: asdict(s) | {"enough_days": s.enough_days} | _hidden(found, s.measure) for s in saves},
+    }
+
+
+def _hidden(found: Found, measure: str) -> dict[str, None]:
+    hidden = measure in unsaid(found.one(AS_IT_IS).policy)
+    return dict.fromkeys(("percent", "low_percent", "high_percent")) if hidden else {}

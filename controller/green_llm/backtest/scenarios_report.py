@@ -24,8 +24,9 @@ def scenarios_report(found: Found, document: Mapping[str, Any]) -> str:
     scenarios = document["scenarios"]
     if not request.policy.takes_inventory:
         emissions = f"emissions, kgCO2e beside “{AS_IT_IS}”"  # marginal signals mean something only as differences
-        base = scenarios[AS_IT_IS]["emissions_kg"]
-        scenarios = {key: {**of, "emissions_kg": of["emissions_kg"] - base} for key, of in scenarios.items()}
+        scenarios = {
+            key: {**of, "emissions_kg": -of["saves"]["emissions_kg"]["amount"]} for key, of in scenarios.items()
+        }
     figures = _figures(scenarios, pareto(found), request.policy.currency, emissions)
     return (
         templates()

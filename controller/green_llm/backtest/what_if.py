@@ -46,7 +46,10 @@ def setting_of(text: str) -> Setting:
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
         raise InvalidInputError(f'--set: "{text}" must be PATH=VALUE, such as demand=2 or water.budgetLiters=100000')
-    return Setting(path.strip(), yaml.safe_load(value))
+    try:
+        return Setting(path.strip(), yaml.safe_load(value))
+    except yaml.YAMLError:
+        raise InvalidInputError(f'--set: "{text}": what is after the = must be YAML; put texts in quotes') from None
 
 
 def scenarios_of(text: str, source: str) -> list[tuple[Setting, ...]]:
@@ -120,12 +123,12 @@ def _documents(copy: Path) -> list[Any]:
 def _read(path: Path) -> list[Any]:
     try:
         return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document is not None]
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidInputError(f"{path}: cannot be read: {error}") from error
 
 
 def _factor(setting: Setting) -> float:
-    if isinstance(setting.value, int | float) and 0.0 < setting.value < 1e6:
+    if isinstance(setting.value, int | float) and setting.value is not True and 0.0 < setting.value < 1e6:
         return float(setting.value)
     raise InvalidInputError(f"{setting}: must be a number above 0; 2 is twice the demand")
 
@@ -157,12 +160,12 @@ def _is_kind(document: Any, kind: Kind) -> bool:
 
 
 def _is(document: Any, kind: Kind, name: str) -> bool:
-    return _is_kind(document, kind) and name in (_name(document), document["metadata"].get("name"))
+    return _is_kind(document, kind) and name in (_name(document), _name(document).rpartition("/")[2])
 
 
 def _name(document: Any) -> str:
-    metadata = document["metadata"]
-    return f"{metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else str(metadata["name"])
+    metadata = document.get("metadata") or {"name": ""}
+    return f"{metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else str(metadata.get("name", ""))
 
 
 def _set(spec: dict[str, Any], path: str, setting: Setting) -> None:
@@ -181,12 +184,19 @@ def _set(spec: dict[str, Any], path: str, setting: Setting) -> None:
     *parents, last = path.split(".")
     place: Any = spec
     for parent in parents:
-        place = place[int(parent)] if isinstance(place, list) and parent.isdigit() else place.setdefault(parent, {})
+        place = place[_number(place, parent, setting)] if isinstance(place, list) else place.setdefault(parent, {})
         if not isinstance(place, dict | list):
             raise InvalidInputError(f'{setting}: "{parent}" has no fields')
-    key: Any = int(last) if isinstance(place, list) and last.isdigit() else last
+    key: Any = _number(place, last, setting) if isinstance(place, list) else last
     before = place[key] if isinstance(place, list) else place.get(key)
     place[key] = str(setting.value) if isinstance(before, str) and setting.value is not None else setting.value
+
+
+def _number(entries: list[Any], text: str, setting: Setting) -> int:
+    """The place of an entry of a list."""
+    if not text.isdecimal() or int(text) >= len(entries):
+        raise InvalidInputError(f'{setting}: "{text}" is no entry; the list has {len(entries)}, numbered from 0')
+    return int(text)
 
 
 def _order(setting: Setting) -> list[dict[str, str]]:

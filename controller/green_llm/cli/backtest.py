@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 WORK = "state/backtest"
 """Below the directory: where an interrupted back-test goes on from."""
+PIPED_COLUMNS = 160
 
 
 def backtest(  # noqa: PLR0917 - options of a command
@@ -149,3 +150,11 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(known[name], completed=done)
 
         yield report
+
+
+def plain_console() -> Console:
+    """Standard output: no line is broken, and in a pipe or a file, where nobody sees 80 columns, no table is narrowed."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PIPED_COLUMNS
+    return console

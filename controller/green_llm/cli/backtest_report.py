@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from green_llm.backtest.compare import Compared, document
 from green_llm.backtest.savings import FEWEST_DAYS
+from green_llm.cli.backtest import plain_console
 
 COLUMNS = (
     ("cost", "cost", 1.0, 2),
     ("emissions_kg", "kgCO2e", 1.0, 1),
     ("water_l", "L", 1.0, 0),
     ("energy_kwh", "kWh", 1.0, 0),
-    ("displaced_renewables_kwh", "displaced", 1.0, 0),
-    ("mean_delay_s", "mean ms", 1000.0, 0),
-    ("median_delay_s", "median ms", 1000.0, 0),
-    ("p95_delay_s", "p95 ms", 1000.0, 0),
+    ("displaced_renewables_kwh", "displaced\nkWh", 1.0, 0),
+    ("mean_delay_s", "mean\nms", 1000.0, 0),
+    ("median_delay_s", "median\nms", 1000.0, 0),
+    ("p95_delay_s", "p95\nms", 1000.0, 0),
     ("late_queries", "late", 1.0, 0),
 )
 SAVED = (("cost", "cost"), ("emissions_kg", "emissions"), ("water_l", "water"), ("energy_kwh", "energy"))
@@ -27,32 +27,32 @@ SAVED = (("cost", "cost"), ("emissions_kg", "emissions"), ("water_l", "water"), 
 
 def print_compared(compared: Compared) -> None:
     """Values by method, what ours saved, and the bounds."""
-    found, console = document(compared), Console()
+    found, console = document(compared), plain_console()
     console.print(
         f"[bold]{found['policy']}[/] {found['start'][:16]}Z to {found['end'][:16]}Z, every {found['interval_seconds']} s "
         f"({found['intervals']} intervals)"
     )
-    console.print(f"{found['basis']}: {found['basis_said']}", highlight=False)
+    console.print(f"{found['basis']}: {found['basis_said']}")
     console.print(_values(found))
     for name, values in found["methods"].items():
         if values["broken"]:
-            console.print(f"{name} breaks {broken(values['broken'])}", highlight=False)
+            console.print(f"{name} breaks {broken(values['broken'])}")
     console.print(_savings(found))
     for entry in found["order"]:
         if entry["realised_excess_percent"] is not None:
             console.print(
                 f"{entry['objective']}: {entry['realised_excess_percent']:.2f} % given up over all slots, of "
-                f"{entry['tolerance_percent']:g} % allowed", highlight=False,
-            )  # fmt: skip
+                f"{entry['tolerance_percent']:g} % allowed"
+            )
     for objective, bound in found["bounds"].items():
-        console.print(_bound(objective, bound), highlight=False)
+        console.print(_bound(objective, bound))
     days = next((s["days"] for by in found["savings"].values() for s in by.values()), 0)
     if days < FEWEST_DAYS:
-        console.print(f"too few days for intervals: {days} whole ones, {FEWEST_DAYS} are needed", highlight=False)
+        console.print(f"too few days for intervals: {days} whole ones, {FEWEST_DAYS} are needed")
 
 
 def _values(found: dict[str, Any]) -> Table:
-    table = Table("", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(Column("", no_wrap=True), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for _, label, _, _ in COLUMNS:
         table.add_column(label, justify="right")
     for name, values in found["methods"].items():

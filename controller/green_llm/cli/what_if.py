@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from green_llm.cli.backtest import progress_bars, wanted_backtest
+from green_llm.cli.backtest import plain_console, progress_bars, wanted_backtest
 from green_llm.cli.errors import Exit
 from green_llm.cli.options import check_writable
 from green_llm.errors import InvalidInputError
@@ -93,8 +92,8 @@ def _worlds(
     if sweep is not None:
         try:
             text = sweep.read_text(encoding="utf-8")
-        except OSError as error:
-            raise InvalidInputError(f"--sweep: {sweep}: cannot be read: {error.strerror}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"--sweep: {sweep}: cannot be read: {error}") from error
         combined = [(*given, *scenario) for scenario in scenarios_of(text, str(sweep))]
     if pareto:
         first = wanted.world.request(wanted.policy).policy.order.objectives[0]
@@ -110,21 +109,28 @@ def _worlds(
 
 def print_scenarios(document: dict[str, Any]) -> None:
     """As a table."""
-    console = Console()
-    table = Table("", "cost", "kgCO2e", "L", "mean ms", "limits", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    from green_llm.cli.backtest_report import broken, number, saving  # noqa: PLC0415 - heavy: --help must not wait for it
+
+    console = plain_console()
+    table = Table("", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for label in ("cost", "kgCO2e", "L", "mean ms"):
+        table.add_column(label, justify="right")
+    table.add_column("limits broken")
     for name, values in document["scenarios"].items():
-        cells = [f"{values[key] * factor:,.{digits}f}" for key, digits, factor in SHOWN]
-        table.add_row(name, *cells, "kept" if values["keeps_limits"] else "broken")
+        table.add_row(
+            name, *(number(values[key], factor, digits) for key, digits, factor in SHOWN), broken(values["broken"])
+        )
     console.print(table)
     if document["pareto"] is not None:
-        console.print(f"no other is better in cost and in emissions: {'; '.join(document['pareto'])}", highlight=False)
+        console.print(f"no other is better in cost and in emissions: {'; '.join(document['pareto'])}")
     picked = document["picked"]
     if picked is not None:
         said = ", ".join(
-            f"{label} {picked['saves'][key]['percent'] or 0.0:+.1f} %"
+            f"{label} {saving(picked['saves'][key])}"
             for key, label in (("cost", "cost"), ("emissions_kg", "emissions"), ("water_l", "water"))
         )
+        breaks = "" if document["scenarios"][picked["scenario"]]["keeps_limits"] else " (breaks limits)"
         console.print(
-            f"{picked['scenario']} has the least {picked['by']} until {picked['chosen_until'][:10]}; since then it has saved, "
-            f"against as it is: {said}", highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            f"{picked['scenario']}{breaks} has the least {picked['by']} until {picked['chosen_until'][:10]}; "
+            f"since then it has saved, against as it is: {said}"
+        )
