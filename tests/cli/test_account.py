@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -101,3 +102,24 @@ def test_what_is_wrong_is_said(cli: Cli, three: Path) -> None:
     assert (ran.status, "(audits: of no policy)" in ran.err) == (2, True), "other directories are no policies"
     ran = cli("account", three / "nowhere")
     assert (ran.status, "is no directory" in ran.err) == (2, True)
+
+
+def test_a_month_ends_between_two_processes(cli: Cli, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(EXAMPLES / "three-sites", tmp_path / "months"))
+    for start in ("2026-10-31T22:50Z", "2026-10-31T23:40Z", "2026-11-01T00:30Z"):
+        assert cli("run", root, "--once", "--start", start).status == 0
+    ledger = json.loads((root / "state" / "ledger-default.json").read_text())
+    assert ledger["months"].keys() == {"2026-10", "2026-11"}
+    for field in ("energy_kwh", "cost_paid", "emissions_kg", "water_off_site_l", "queries", "tokens"):
+        months = {name: month["in_force"][field] for name, month in ledger["months"].items()}
+        assert sum(months.values()) == pytest.approx(sum(site.get(field, 0.0) for site in ledger["in_force"].values()))
+        for name, month in ledger["months"].items():
+            of_classes = sum(amounts[field] for amounts in month["by_class"].values())
+            assert of_classes == pytest.approx(months[name], rel=1e-12), (name, field)
+            (entry,) = cli("account", root, "--month", name, "--json").json["accounts"]
+            assert entry["booked"]["in_force"][field] == pytest.approx(months[name], rel=1e-9)
+            assert entry["ledger"]["audited_share"] == pytest.approx(1.0)
+    # Ten minutes of the hour 22, all of 23, half of 0: of Seattle's and New York's profiles, by their clocks.
+    october, november = (ledger["months"][name]["in_force"]["queries"] for name in ("2026-10", "2026-11"))
+    assert october == pytest.approx((36500 + 5800 + 53000 + 5900) / 6 + 34000 + 5000 + 50500 + 5000)
+    assert november == pytest.approx((31500 + 4100 + 46000 + 4300) / 2)

@@ -167,12 +167,20 @@ async def test_a_query_that_gives_nothing_or_too_much(prometheus: str, query: st
         await hub.close()
 
 
-async def test_where_queries_went_is_what_the_gateway_counts(prometheus: str) -> None:
+@pytest.mark.parametrize(
+    ("template", "params"),
+    [
+        ("Istio", {"gateway": "shared", "host": "iowa.example.com"}),
+        ("EnvoyGatewayEndpoints", {"route": "iowa", "rule": "0"}),
+    ],
+)
+async def test_where_queries_went_is_what_the_gateway_counts(
+    prometheus: str, template: str, params: dict[str, str]
+) -> None:
     hub = LiveHub(HttpClient({prometheus}), FEEDS, no_secret, first_wait_seconds=10.0)
-    gateway = source(prometheus, "Istio", servedQueries=TEMPLATES["Istio"].queries[Measure.SERVED])
+    gateway = source(prometheus, template, servedQueries=TEMPLATES[template].queries[Measure.SERVED])
     gateway = replace(gateway, settings=replace(gateway.settings, step_seconds=300))
     demand = MeasuredDemand(Collector(no_file, hub).series)
-    params = {"gateway": "shared", "host": "iowa.example.com"}
     entry = DemandEntry("chat", source=SourceRef("gateway", params))
     backends = {site: [backend(site)] for site in ("near", "cheap", "gone")}
     now = datetime.now(UTC)

@@ -36,6 +36,7 @@ def young_since(now: float) -> float:
 
 def exposition(now: float) -> str:
     """Three days of counters, and one of less. The gateway's restarts on the way; retries count in its total too."""
+    gauges: list[str] = []
     counters = {
         f'envoy_cluster_upstream_rq_total{{envoy_cluster_name="{RULE}"}}': lambda t: 1.1 * arriving_per_s(t),
         f'envoy_cluster_upstream_rq_retry{{envoy_cluster_name="{RULE}"}}': lambda t: 0.1 * arriving_per_s(t),
@@ -58,6 +59,15 @@ def exposition(now: float) -> str:
         'istio_request_duration_milliseconds_sum{reporter="source",source_workload="gw",request_host="iowa.example.com"}': lambda t: 250.0 * arriving_per_s(t),
         'istio_request_duration_milliseconds_count{reporter="source",source_workload="gw",request_host="iowa.example.com"}': arriving_per_s,
     }  # fmt: skip
+    # Two pods stand for the near site and one for the cheap one; one of another rule has the near site's address too.
+    for address, site, rate in (("10.0.0.1", "near", 1.0), ("fd00::2", "near", 2.0), ("10.0.0.3", "cheap", 1.0)):
+        port = f"[{address}]:8000" if ":" in address else f"{address}:8000"
+        for rule, each in ((RULE, rate), ("httproute/inference/other/rule/0", 50.0)):
+            labels = f'envoy_cluster_name="{rule}",envoy_endpoint_address="{port}"'
+            counters[f"envoy_cluster_endpoint_rq_total{{{labels}}}"] = lambda _, each=each: each
+        gauges.append(
+            f'kube_endpoint_address{{namespace="inference",endpoint="llm-{site}",ip="{address}",ready="true"}}'
+        )
     start = (now - DAYS * 86400) // SCRAPE * SCRAPE
     lines = []
     for name, rate in counters.items():
@@ -69,6 +79,9 @@ def exposition(now: float) -> str:
             lines.append(f"{name} {total} {moment:.0f}")
             total += rate(moment) * SCRAPE
             moment += SCRAPE
+    lines.append("# TYPE kube_endpoint_address unknown")
+    for gauge in gauges:
+        lines += [f"{gauge} 1 {moment:.0f}" for moment in range(int(start), int(now) + 1, SCRAPE)]
     types: set[str] = set()
     kept = [line for line in lines if not line.startswith("#") or (line not in types and not types.add(line))]  # type: ignore[func-returns-value]
     return "\n".join(kept) + "\n# EOF\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from math import floor, log10
 from typing import Any
 
 from rich.console import Console
@@ -165,6 +166,14 @@ def _number(value: float, sign: str = "") -> str:
     return format(value, f"{sign},.0f" if abs(value) >= 100_000 else f"{sign},.2f")
 
 
+def _small(value: float) -> str:
+    """Four digits that say something, whatever stands before them."""
+    if not value:
+        return "0"
+    digits = 3 - floor(log10(abs(value)))
+    return f"{value:,.{max(0, digits)}f}"
+
+
 def _by_class(account: Account, found: Statement) -> Table:
     currency = account.currency
     heads = ["tokens", "kWh", currency, "L", f"{currency}/1,000 tokens", "L/1,000 tokens"]
@@ -180,9 +189,9 @@ def _by_class(account: Account, found: Statement) -> Table:
             f"{amounts.cost:,.2f}",
             f"{amounts.water_l:,.1f}",
         ]
-        cells += [f"{amounts.cost * per:.6f}", f"{amounts.water_l * per:.4f}"]
+        cells += [_small(amounts.cost * per), _small(amounts.water_l * per)]
         if takes_inventory(account):
-            cells += [f"{amounts.emissions_kg:,.3f}", f"{1000 * amounts.emissions_kg * per:.4f}"]
+            cells += [f"{amounts.emissions_kg:,.3f}", _small(1000 * amounts.emissions_kg * per)]
         table.add_row(name, *cells)
     return table
 

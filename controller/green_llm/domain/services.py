@@ -133,12 +133,25 @@ _ENVOY = {
     name: f"sum(rate(envoy_cluster_upstream_rq_{name}{{{_RULE}}}[$window]))"
     for name in ("total", "retry", "time_sum", "time_count")
 }
+_COUNTED = " and sum({} offset $window)"
+"""What a counter that began within the window has counted says too little of it: rate() divides by the whole."""
+_ENVOY_DEMAND = {
+    # Retries are not arrivals. A rule's Envoy cluster is named by its place in the route.
+    Measure.DEMAND: f"{_ENVOY['total']} - ({_ENVOY['retry']} or vector(0))"
+    + _COUNTED.format(f"envoy_cluster_upstream_rq_total{{{_RULE}}}"),
+    Measure.MEAN_DELAY: f"{_ENVOY['time_sum']} / {_ENVOY['time_count']} / 1000",
+}  # fmt: skip
+_ENVOY_BY_IP = (
+    f"label_replace(rate(envoy_cluster_endpoint_rq_total{{{_RULE}}}[$window]), "
+    '"ip", "${1}", "envoy_endpoint_address", "\\\\[?(.+?)\\\\]?:[0-9]+")'
+)
+"""What the endpoints of a rule were sent, where its EnvoyProxy has ``telemetry.metrics.enablePerEndpointStats``."""
+_SERVICE_BY_IP = 'max by (ip) (kube_endpoint_address{namespace="$backendNamespace",endpoint="$backend"})'
+"""Which addresses a Service has had, as kube-state-metrics says."""
 _ISTIO = 'istio_{}{{reporter="source",source_workload="$gateway",request_host="$host"}}[$window]'
 _ISTIO_TO_BACKEND = _ISTIO.format("requests_total").replace(
     "}", ',destination_service_name="$backend",destination_service_namespace="$backendNamespace"}'
 )
-_COUNTED = " and sum({} offset $window)"
-"""What a counter that began within the window has counted says too little of it: rate() divides by the whole."""
 _VLLM = "sum(rate(vllm:{}_total{{{}}}[$window]))"
 _MODEL = f'model_name="$model",site="$site",class=~"${CLASS}"'
 _FINISHED = _VLLM.format("request_success", _MODEL)
@@ -151,13 +164,9 @@ _VLLM_COUNTED = _COUNTED.format(f"vllm:prompt_tokens_total{{{_MODEL}}}")
 _HTTP = 'sum(rate(http_requests_total{{site="$site",handler=~"/v1/.*"{}}}[$window]))'
 _STALLED = f"(sum(vllm:num_requests_running{{{_MODEL}}}) > 0) and ({_TOKENS['generation']} == 0)"
 TEMPLATES = {
-    "EnvoyGateway": QueryTemplate(
-        # Retries are not arrivals. A rule's Envoy cluster is named by its place in the route.
-        {
-            Measure.DEMAND: f"{_ENVOY['total']} - ({_ENVOY['retry']} or vector(0))"
-            + _COUNTED.format(f"envoy_cluster_upstream_rq_total{{{_RULE}}}"),
-            Measure.MEAN_DELAY: f"{_ENVOY['time_sum']} / {_ENVOY['time_count']} / 1000",
-        },
+    "EnvoyGateway": QueryTemplate(_ENVOY_DEMAND, {"route": OBJECT_NAME, "rule": "[0-9]{1,3}"}),
+    "EnvoyGatewayEndpoints": QueryTemplate(
+        {**_ENVOY_DEMAND, Measure.SERVED: f"sum({_ENVOY_BY_IP} * on (ip) group_left () {_SERVICE_BY_IP})"},
         {"route": OBJECT_NAME, "rule": "[0-9]{1,3}"},
     ),
     "Istio": QueryTemplate(

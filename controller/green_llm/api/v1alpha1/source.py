@@ -143,7 +143,9 @@ class PrometheusQuery(Model):
 class PrometheusSpec(Model):
     """Queries of our own traffic: a template's, or your own."""
 
-    template: Literal["EnvoyGateway", "Istio", "Vllm"] | None = Field(None, description="Ready-made queries.")
+    template: Literal["EnvoyGateway", "EnvoyGatewayEndpoints", "Istio", "Vllm"] | None = Field(
+        None, description="Ready-made queries."
+    )
     queries: Annotated[tuple[PrometheusQuery, ...], Field(max_length=8)] = Field((), description="Your own queries.")
     history_days: Annotated[int, Field(ge=1, le=90)] = Field(
         28, description="How far back demand is looked at for its forecast, days."
