@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from datetime import timedelta
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,9 +17,12 @@ from green_llm.backtest.inputs import CITATION, NOT_SEEN, ORIGIN, Origin, basis,
 from green_llm.backtest.methods import Method
 from green_llm.backtest.report import report
 from green_llm.backtest.world import World, read_world
+from green_llm.cli.backtest_report import incomplete
+from green_llm.domain.plan import Objective
 from green_llm.domain.request import Kind, ObjectKey
 from green_llm.errors import InvalidInputError
-from support.recorded_days import recorded_world, span, static_world
+from support.browser import chromium, complaints, inaccessible, look, requested, require_chromium
+from support.recorded_days import BEGIN, recorded_world, span, static_world
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT_IN_A_NAME = "<script>alert(1)</script>"
@@ -81,11 +85,17 @@ def test_the_page_needs_no_network_and_says_everything() -> None:
     assert set(parsed.loaded) <= {"data:,"}
     assert SCRIPT_IN_A_NAME not in page, "texts of resources are escaped"
     assert "&lt;script&gt;alert(1)" in page
-    for text in (*NOT_SEEN, "too few days", "Undeclared", "no measured saving", "What nobody could have gone below"):
+    for text in (
+        *NOT_SEEN,
+        "Too few days for intervals: 1 whole ones, 28 are needed.",
+        "Undeclared",
+        "no measured saving",
+        "What nobody could have gone below",
+    ):
         assert text in unescape(page)
     said = document(found)
     assert f"{said['methods']['ours']['cost']:,.2f}" in page
-    assert page.count('role="img"') == 4
+    assert page.count('role="figure"') == 4
     assert said["not_seen"] == list(NOT_SEEN)
     json.dumps(said)
 
@@ -96,3 +106,47 @@ def test_a_plot_shows_what_was_saved_so_far() -> None:
     saved = by_day["nearest"]["by_day"]["cost"][0] - by_day["ours"]["by_day"]["cost"][0]
     assert saved == pytest.approx(document(found)["savings"]["nearest"]["cost"]["amount"])
     assert re.search(r'"name":"against nearest"', report(found))
+
+
+def test_what_is_missing_is_said() -> None:
+    world = recorded_world(4)
+    gap = {f"{BEGIN + timedelta(days=2, hours=hour):%Y-%m-%dT%H:%MZ}" for hour in (3, 4, 5)}
+    texts = {
+        name: "".join(line for line in text.splitlines(keepends=True) if line.split(",")[0] not in gap)
+        for name, text in world.texts.items()
+    }
+    found = compare(
+        Backtest(
+            world=replace(world, texts=texts), policy="default", span=span(3), against=(Method.NEAREST,),
+            bounds=(Objective.COST,),
+        ),
+        lambda *_: None,
+    )  # fmt: skip
+    said = document(found)
+    assert said["methods"]["nearest"]["uncharged_intervals"] == 3
+    assert said["bounds"]["cost"]["days_left_out"] == 1
+    assert said["bounds"]["cost"]["ours_above_percent"] is None, "ours has a day more"
+    assert incomplete(said)[-1] == "nearest is not charged in full in 3 intervals: some value is not known"
+    page = report(found)
+    assert "intervals not charged in full: some value is not known" in page
+    assert "1 days left out" in page
+    assert "not charged in full" not in report(compared(recorded_world(3)))
+
+
+def test_in_a_browser_it_is_drawn_and_fits(tmp_path: Path) -> None:
+    require_chromium()
+    page = tmp_path / "report.html"
+    page.write_text(report(compared(recorded_world(3))), encoding="utf-8")
+    with chromium(tmp_path / "profile") as driver:
+        for width in (1200, 380):
+            look(driver, width=width, mobile=width == 380)
+            driver.get(page.as_uri())
+            assert len(driver.find_elements("css selector", ".main-svg .trace")) >= 4, "every plot has its lines"
+            wide = driver.execute_script(
+                "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+            assert wide == 0, "tables scroll by themselves"
+        assert complaints(driver) == []
+        assert inaccessible(driver) == []
+        asked = {url for url in requested(driver) if url.startswith(("http:", "https:"))}
+        assert asked == set(), "it needs no network"

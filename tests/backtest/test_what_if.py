@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from green_llm.backtest.compare import Backtest
-from green_llm.backtest.scenarios import AS_IT_IS, Scenarios, pareto, pick, run_scenarios, scenarios_document
+from green_llm.backtest.scenarios import AS_IT_IS, Scenarios, fronts, pick, run_scenarios, scenarios_document
 from green_llm.backtest.scenarios_report import scenarios_report
 from green_llm.backtest.what_if import Setting, changed, name_of, scenarios_of, setting_of
 from green_llm.backtest.world import World
@@ -118,7 +118,7 @@ def test_what_is_picked_early_is_reported_on_later_days() -> None:
         said["scenarios"][AS_IT_IS]["cost"] - said["scenarios"]["other"]["cost"]
     )
     assert set(said["pareto"]) <= {AS_IT_IS, "other"}
-    assert pareto(found)[0] == min(found.ran, key=lambda name: said["scenarios"][name]["cost"])
+    assert fronts(found)[0][0] == min(found.ran, key=lambda name: said["scenarios"][name]["cost"])
     with pytest.raises(InvalidInputError, match='--pick: "beauty" is unknown'):
         pick(found, "beauty")
     evil = "other<script>alert(1)</script>"
@@ -130,7 +130,7 @@ def test_what_is_picked_early_is_reported_on_later_days() -> None:
     for name in (AS_IT_IS, "other"):
         assert f"<td>{said['scenarios'][name]['cost']:,.2f}</td>" in page
     assert '"name":"Pareto front"' in page
-    assert page.count('role="img"') == 2
+    assert page.count('role="figure"') == 2
     assert "Undeclared" in page
 
 
@@ -140,6 +140,7 @@ def test_limits_that_a_scenario_breaks_stand_beside_it() -> None:
                       worlds={AS_IT_IS: world, "more": replace(world, demand_factor=3.0)})  # fmt: skip
     found = run_scenarios(asked, lambda *_: None)
     said = scenarios_document(found, None, front=False)["scenarios"]
+    assert fronts(found) == [[AS_IT_IS], ["more"]], "more demand is not beaten by less"
     assert said["more"]["queries"] == pytest.approx(3 * said[AS_IT_IS]["queries"])
     assert {entry["limit"] for entry in said["more"]["broken"]} >= {"water_cap"}
     assert not said["more"]["keeps_limits"]

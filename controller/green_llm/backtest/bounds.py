@@ -37,11 +37,13 @@ class Bound:
     """At the water price of its period; without the water term."""
     water_prices: tuple[float, ...] = ()
     """Objective units per litre, by water period; 0 where the budget does not bind."""
+    days_left_out: int = 0
+    """Days of which some value is not known."""
 
 
 def bound(task: Task, objective: Objective, progress: Progress = lambda _done, _all: None) -> Bound:
     """The bound of one objective over the days of a task; each water period has its own price."""
-    periods = asyncio.run(_periods(task))
+    periods, left_out = asyncio.run(_periods(task))
     policy = task.request().policy
     scale = task.span.step_seconds / policy.slot_seconds if objective is Objective.DELAY else 1.0
     count, session = sum(map(len, periods)), Session()
@@ -64,6 +66,7 @@ def bound(task: Task, objective: Objective, progress: Progress = lambda _done, _
         value=sum(part.value for part in known) * scale if known and len(known) == len(parts) else None,
         by_day=tuple(by_day),
         water_prices=tuple(part.price * scale for part in known),
+        days_left_out=left_out,
     )
 
 
@@ -146,11 +149,14 @@ def _least(days_: _Days, budget: float | None) -> _Part | None:
     return best
 
 
-async def _periods(task: Task) -> list[list[Instance]]:
-    """The days whose values are all known, by water period."""
+async def _periods(task: Task) -> tuple[list[list[Instance]], int]:
+    """The days whose values are all known, by water period, and how many others there are."""
     policy = task.request().policy
     found: dict[int, list[Instance]] = {}
+    left_out = 0
     async for day in days(task):
         if day.traffic and all(value is not None for values in day.book.values.values() for value in values):
             found.setdefault(period_of(day.first, task.span, policy), []).append(day.free().instance)
-    return [found[number] for number in sorted(found)]
+        else:
+            left_out += 1
+    return [found[number] for number in sorted(found)], left_out

@@ -273,9 +273,10 @@ VALUE_OF = {Objective.COST: "cost", Objective.EMISSIONS: "emissions_kg", Objecti
 def _bound(compared: Compared, entry: Bound) -> dict[str, Any]:
     measure = next(m for m in MEASURES if m.name == VALUE_OF[entry.objective])
     ours = float(measure.of(compared.ran[Method.OURS].tally.series).sum())
-    above = None if not entry.value else 100.0 * (ours - entry.value) / abs(entry.value)
+    above = 100.0 * (ours - entry.value) / abs(entry.value) if entry.value and not entry.days_left_out else None
     unit = compared.policy.currency if measure.unit == "money" else measure.unit
-    return {"value": entry.value, "unit": unit, "ours_above_percent": above, "water_prices": list(entry.water_prices)}
+    return {"value": entry.value, "unit": unit, "ours_above_percent": above, "water_prices": list(entry.water_prices),
+            "days_left_out": entry.days_left_out}  # fmt: skip
 
 
 def _finite(value: float) -> float | None:

@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from green_llm.backtest.compare import Compared, document
 from green_llm.backtest.methods import Method
-from green_llm.backtest.savings import MEASURES, by_day
+from green_llm.backtest.savings import FEWEST_DAYS, MEASURES, by_day
 from green_llm.domain.instance import FloatArray
 
 PLOTTED = ("cost", "emissions_kg", "water_l")
@@ -23,9 +23,10 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 def report(compared: Compared) -> str:
     """The page."""
     found = document(compared)
+    days = next((entry["days"] for savings in found["savings"].values() for entry in savings.values()), 0)
     return templates().get_template("report.html").render(
         found=found, measures=MEASURES, plots=[embedded(name, figure) for name, figure in _figures(compared)],
-        plotly=get_plotlyjs(),
+        plotly=get_plotlyjs(), days=days, few=days < FEWEST_DAYS, needed=FEWEST_DAYS,
     )  # fmt: skip
 
 

@@ -57,18 +57,23 @@ def run_scenarios(
     return Found(scenarios=scenarios, ran={name: ran[name] for name in tasks})
 
 
-def pareto(found: Found) -> list[str]:
-    """The scenarios that no other beats in cost and in emissions, cheapest first."""
-    points = {
-        name: tuple(float(_measure(m).of(ran.tally.series).sum()) for m in ("cost", "emissions_kg"))
-        for name, ran in found.ran.items()
-    }
-    front = [
-        name
-        for name, (cost, kg) in points.items()
-        if not any(c <= cost and k <= kg and (c, k) != (cost, kg) for c, k in points.values())
+def fronts(found: Found) -> list[list[str]]:
+    """The scenarios that no other beats in cost and in emissions, cheapest first; apart by the demand that they serve.
+
+    Half the demand takes half of everything: that is no better way to serve it.
+    """
+    groups: dict[float, list[tuple[float, float, str]]] = {}
+    for name, ran in found.ran.items():
+        cost, kg = (float(_measure(m).of(ran.tally.series).sum()) for m in ("cost", "emissions_kg"))
+        groups.setdefault(float(f"{ran.tally.amounts().queries:.6g}"), []).append((cost, kg, name))
+    return [
+        [
+            name
+            for cost, kg, name in sorted(group)
+            if not any(c <= cost and k <= kg and (c, k) != (cost, kg) for c, k, _ in group)
+        ]
+        for group in groups.values()
     ]
-    return sorted(front, key=lambda name: points[name])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +151,7 @@ def scenarios_document(found: Found, picked: Picked | None, *, front: bool) -> d
         "end": span.end.isoformat(),
         "interval_seconds": span.step_seconds,
         "scenarios": {name: _scenario(found, name) for name in found.ran},
-        "pareto": pareto(found) if front else None,
+        "pareto": [name for group in fronts(found) for name in group] if front else None,
         "picked": None
         if picked is None
         else {

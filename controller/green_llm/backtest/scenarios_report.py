@@ -10,7 +10,7 @@ from plotly.offline import get_plotlyjs
 
 from green_llm.backtest.inputs import basis, inputs_of
 from green_llm.backtest.report import COLOURS, embedded, templates
-from green_llm.backtest.scenarios import AS_IT_IS, Found, pareto
+from green_llm.backtest.scenarios import AS_IT_IS, Found, fronts
 
 CHANGES = (("cost", "cost"), ("emissions_kg", "emissions"), ("water_l", "water"), ("mean_delay_s", "mean delay"))
 
@@ -27,19 +27,21 @@ def scenarios_report(found: Found, document: Mapping[str, Any]) -> str:
         scenarios = {
             key: {**of, "emissions_kg": -of["saves"]["emissions_kg"]["amount"]} for key, of in scenarios.items()
         }
-    figures = _figures(scenarios, pareto(found), request.policy.currency, emissions)
+    front = fronts(found)
+    figures = _figures(scenarios, front, request.policy.currency, emissions)
     return (
         templates()
         .get_template("scenarios.html")
         .render(
             found=document, scenarios=scenarios, currency=request.policy.currency, emissions=emissions, origin=origin,
-            front=pareto(found), plots=[embedded(title, figure) for title, figure in figures], plotly=get_plotlyjs(),
+            front=[name for group in front for name in group],
+            plots=[embedded(title, figure) for title, figure in figures], plotly=get_plotlyjs(),
         )
     )  # fmt: skip
 
 
 def _figures(
-    scenarios: Mapping[str, Mapping[str, Any]], front: list[str], currency: str, emissions: str
+    scenarios: Mapping[str, Mapping[str, Any]], front: list[list[str]], currency: str, emissions: str
 ) -> Iterable[tuple[str, go.Figure]]:
     yield (
         "Cost and emissions of each scenario, and those that no other beats in both",
@@ -49,13 +51,17 @@ def _figures(
         yield f"Change against “{AS_IT_IS}”, %", _changes(scenarios)
 
 
-def _front(scenarios: Mapping[str, Mapping[str, Any]], front: list[str], currency: str, emissions: str) -> go.Figure:
-    """A point for each scenario; a line through those on the Pareto front."""
+def _front(
+    scenarios: Mapping[str, Mapping[str, Any]], front: list[list[str]], currency: str, emissions: str
+) -> go.Figure:
+    """A point for each scenario; a line through those on the Pareto front of each demand."""
     figure = go.Figure()
-    figure.add_scatter(
-        x=[scenarios[name]["cost"] for name in front], y=[scenarios[name]["emissions_kg"] for name in front],
-        mode="lines", line={"color": "#999999", "dash": "dot"}, name="Pareto front",
-    )  # fmt: skip
+    for names in front:
+        figure.add_scatter(
+            x=[scenarios[name]["cost"] for name in names], y=[scenarios[name]["emissions_kg"] for name in names],
+            mode="lines", line={"color": "#999999", "dash": "dot"}, name="Pareto front", legendgroup="front",
+            showlegend=names is front[0],
+        )  # fmt: skip
     for number, (name, values) in enumerate(scenarios.items()):
         kept = values["keeps_limits"]
         figure.add_scatter(

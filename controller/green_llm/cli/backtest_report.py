@@ -37,6 +37,8 @@ def print_compared(compared: Compared) -> None:
     for name, values in found["methods"].items():
         if values["broken"]:
             console.print(f"{name} breaks {broken(values['broken'])}")
+    for line in incomplete(found):
+        console.print(line)
     console.print(_savings(found))
     for entry in found["order"]:
         if entry["realised_excess_percent"] is not None:
@@ -58,6 +60,22 @@ def _values(found: dict[str, Any]) -> Table:
     for name, values in found["methods"].items():
         table.add_row(name, *(number(values[key], factor, digits) for key, _, factor, digits in COLUMNS))
     return table
+
+
+def incomplete(found: dict[str, Any]) -> list[str]:
+    """What is missing from the values, in words."""
+    lines = []
+    for name, values in found["methods"].items():
+        if values["uncharged_intervals"]:
+            lines.append(
+                f"{name} is not charged in full in {values['uncharged_intervals']} intervals: some value is not known"
+            )
+        if values["degraded_intervals"]:
+            lines.append(f"{name} had no optimal plan in {values['degraded_intervals']} intervals")
+    unknown = max(values["unknown_pairs"] for values in found["methods"].values())
+    return (
+        [*lines, f"up to {unknown} pairs are left out on some day: nobody knows their arrivals"] if unknown else lines
+    )
 
 
 def number(value: float | None, factor: float = 1.0, digits: int = 2) -> str:
@@ -93,4 +111,6 @@ def _bound(objective: str, bound: dict[str, Any]) -> str:
     if bound["value"] is None:
         return f"{objective}: no bound; on some day no plan keeps every limit"
     above = "" if bound["ours_above_percent"] is None else f"; ours is {bound['ours_above_percent']:+.1f} % above it"
+    if bound["days_left_out"]:
+        above = f" on days whose values are all known; {bound['days_left_out']} are left out"
     return f"{objective}: nobody could have had less than {bound['value']:,.2f} {bound['unit']}{above}"

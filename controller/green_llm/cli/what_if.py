@@ -122,7 +122,9 @@ def print_scenarios(document: dict[str, Any]) -> None:
         )
     console.print(table)
     if document["pareto"] is not None:
-        console.print(f"no other is better in cost and in emissions: {'; '.join(document['pareto'])}")
+        console.print("no other of the same demand is better in cost and in emissions:")
+        for name in document["pareto"]:
+            console.print(f"  {name}{'' if document['scenarios'][name]['keeps_limits'] else ' (breaks limits)'}")
     picked = document["picked"]
     if picked is not None:
         said = ", ".join(
