@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
 
+from green_llm.domain import instance_file
 from green_llm.domain.plan import Objective, Order, Tolerance
 from green_llm.domain.request import Backend, DemandArea, DemandEntry, Resources, RouteTarget
 from green_llm.domain.routes import Route, RouteKey, RouteRule
 from green_llm.domain.topology import Area, Location
+from green_llm.page.what_if import asked
 from support.browser import chromium, look, require_chromium
+from support.instances import random_instance
 from support.pages import Site, a_site_served
 from support.planner import outcomes
 from support.resources import a_demand, a_fleet, a_policy, a_site, backend, static
@@ -88,3 +93,19 @@ async def test_fifty_by_fifty_loads_like_two_sites(tmp_path: Path, capsys: pytes
         for view, (fifty, two) in found.items():
             print(f"{view}: 50 x 50 {fifty * 1e3:.0f} ms, two sites {two * 1e3:.0f} ms, {fifty / two:.1f} x")
     assert all(fifty <= 10.0 * two for fifty, two in found.values())
+
+
+def test_a_question_costs_the_planner_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the planner's process does for a What if of 20,000 pairs, against writing the instance as JSON."""
+    instance, limits = random_instance(0, areas=2000, sites=3, classes=10, slots=24, plain=True), {"time_limit_s": 30.0}
+
+    def seconds(work: Callable[[], object]) -> float:
+        begun = time.perf_counter()
+        work()
+        return time.perf_counter() - begun
+
+    ours = statistics.median(seconds(lambda: asked(instance, [], limits)) for _ in range(5))
+    text = seconds(lambda: json.dumps(instance_file.dump(instance)))
+    with capsys.disabled():
+        print(f"\na question of 2000-3-10-24: {ours * 1e3:.0f} ms, as JSON {text * 1e3:.0f} ms")
+    assert ours <= 0.1 * text

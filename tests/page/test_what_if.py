@@ -19,6 +19,7 @@ from green_llm.page import what_if
 from green_llm.page.figures import of_what_if
 from green_llm.page.what_if import EXTRA_PERCENT, WhatIfs
 from green_llm.services.outcome import Outcome
+from support.instances import an_instance
 from support.planner import outcomes
 from support.resources import a_fleet, a_policy, static
 
@@ -112,8 +113,9 @@ async def test_without_a_plan_there_is_nothing_to_ask() -> None:
 
 
 def test_the_process_says_what_it_cannot_do() -> None:
-    question = '{"instance": {"format": "?"}, "orders": [], "time_limit_s": 9, "memory_bytes": 2000000000, "yields": 0}'
+    limits = {"time_limit_s": 9, "memory_bytes": 2_000_000_000, "yields": 0}
+    question = what_if.asked(an_instance(), [], limits)[:-100]
     ran = subprocess.run(
-        [sys.executable, "-m", "green_llm.page.sweep"], input=question, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "green_llm.page.sweep"], input=question, capture_output=True, check=True
     )
-    assert '{"error": "instance: format' in ran.stdout
+    assert ran.stdout == b'{"error": "the instance has not come whole"}\n'

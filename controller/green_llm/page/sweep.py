@@ -1,4 +1,6 @@
-"""The process that solves one instance under several orders: ``python -m green_llm.page.sweep``, JSON in, JSON lines out.
+"""The process that solves one instance under several orders: ``python -m green_llm.page.sweep``.
+
+On standard input come a line of JSON and the instance (``what_if.asked``); on standard output go lines of JSON.
 
 It gives way to the planner: a low priority, and limits on time and memory that cannot touch the process that asked.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import resource
 import sys
 import time
@@ -16,33 +19,35 @@ from typing import Any
 
 def main() -> int:
     """Answer the question on standard input."""
-    question = json.load(sys.stdin)
+    begun = time.monotonic()
+    question = json.loads(sys.stdin.buffer.readline())
     os.nice(int(question["yields"]))
     limit = int(question["memory_bytes"])
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     try:
-        _answer(question)
+        _answer(question, begun + float(question["time_limit_s"]))
     except MemoryError:
         _say({"error": f"it needs more than {limit / 1e6:.0f} MB of memory"})
     return 0
 
 
-def _answer(question: Any) -> None:
+def _answer(question: Any, deadline: float) -> None:
     from green_llm.errors import GreenLLMError  # noqa: PLC0415 - within the limit of memory
 
     try:
-        _solve(question)
+        _solve(question, deadline)
     except GreenLLMError as error:
         _say({"error": str(error)})
+    except (pickle.UnpicklingError, EOFError):
+        _say({"error": "the instance has not come whole"})
 
 
-def _solve(question: Any) -> None:
-    from green_llm.domain import instance_file  # noqa: PLC0415
+def _solve(question: Any, deadline: float) -> None:
     from green_llm.domain.plan import Objective, Order  # noqa: PLC0415
     from green_llm.optimizer import Session, optimize  # noqa: PLC0415
 
-    deadline = time.monotonic() + float(question["time_limit_s"])
-    instance, session = instance_file.parse(question["instance"]), Session()
+    instance = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that has started this one
+    session = Session()
     for place, entries in enumerate(question["orders"]):
         left = deadline - time.monotonic()
         if left <= 0:

@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import json
 import os
+import pickle
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from green_llm.domain import instance_file
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Objective, Order, Phase, Result, Tolerance, Values
 from green_llm.errors import InvalidInputError
@@ -117,11 +117,7 @@ class WhatIfs:
 
     async def _compute(self, outcome: Outcome, instance: Instance, objective: Objective) -> WhatIf:
         begun = time.perf_counter()
-        question = {
-            "instance": await asyncio.to_thread(instance_file.dump, instance),
-            "orders": [_order(outcome, objective, extra) for extra in EXTRA_PERCENT],
-            **self._limits,
-        }
+        question = asked(instance, [_order(outcome, objective, extra) for extra in EXTRA_PERCENT], self._limits)
         found: dict[float, tuple[str, Values]] = {}
         trouble = ""
         try:
@@ -141,7 +137,17 @@ class WhatIfs:
         return _document(outcome, objective, state, words.strip(), found, time.perf_counter() - begun)
 
 
-async def _lines(question: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+def asked(instance: Instance, orders: Sequence[Sequence[Mapping[str, Any]]], limits: Mapping[str, Any]) -> bytes:
+    """The question as the process reads it: a line of JSON, then the instance.
+
+    Pickled, since it goes to a process of our own: its arrays are copied as they are. As JSON it would keep the planner from
+    its interpreter for a second and more.
+    """
+    head = json.dumps({"orders": orders, **limits})
+    return head.encode() + b"\n" + pickle.dumps(instance, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+async def _lines(question: bytes) -> AsyncIterator[dict[str, Any]]:
     """What the process says, a line of JSON each; it is ended with the iteration."""
     known = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
     process = await asyncio.create_subprocess_exec(
@@ -152,7 +158,7 @@ async def _lines(question: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
     try:
         if process.stdin is not None:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                process.stdin.write(json.dumps(question).encode())
+                process.stdin.write(question)
                 await process.stdin.drain()
             process.stdin.close()
         while process.stdout is not None and (line := await process.stdout.readline()):
