@@ -65,6 +65,39 @@ def test_from_resources_to_weights(cluster: ControlPlane, operator: Operator) ->
     assert cluster.get("lease", "green-llm-default", "-n", NAMESPACE)["spec"]["holderIdentity"] == ""
 
 
+def test_page_and_metrics_are_behind_the_same_token(cluster: ControlPlane, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret\n")
+    closed = Operator(cluster, 1, GREEN_LLM_TOKEN_FILE=str(tmp_path / "token"))
+    try:
+        until(closed.healthy, 30, "its health needs no token", closed)
+        for path in ("/", "/api/v1", "/api/v1/now", "/account", "/static/page.js", "/metrics"):
+            assert closed.refusal(path)[0] == 401, path
+        assert "greenllm_" in closed.ask("/metrics", Authorization="Bearer s3cret")
+        assert '"kind": "Index"' in closed.ask("/api/v1", Authorization="Bearer s3cret")
+    finally:
+        closed.stop()
+
+
+def test_why_an_interval_comes_to_nothing_is_on_the_page(cluster: ControlPlane) -> None:
+    name = "green-llm-ledger-default"
+    damaged = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": NAMESPACE}}
+    cluster.apply(route(), demand(), {**damaged, "data": {"ledger.json": "{"}})
+    alone = Operator(cluster, 1)
+    try:
+        until(alone.healthy, 30, "up", alone)
+
+        def said() -> str:
+            return str(json.loads(alone.refusal("/api/v1/now")[1])["message"])
+
+        until(lambda: "the ledger is damaged" in said(), 30, "the reason", alone)
+        assert said().startswith(f"policy default: ConfigMap {NAMESPACE}/{name}: ")
+        cluster.kubectl("delete", "configmap", name, "-n", NAMESPACE)
+        until(lambda: weights(cluster)["cheap"] == 1000, 60, "planned once it is gone", alone)
+        until(lambda: json.loads(alone.ask("/api/v1"))["policies"][0]["trouble"] is None, 10, "and well again", alone)
+    finally:
+        alone.stop()
+
+
 def test_an_unready_site_gets_nothing_within_two_seconds_and_comes_back(
     cluster: ControlPlane, operator: Operator
 ) -> None:

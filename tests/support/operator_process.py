@@ -62,8 +62,9 @@ class Operator:
         except (OSError, urllib.error.URLError):
             return False
 
-    def ask(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}{path}", timeout=5) as answer:
+    def ask(self, path: str, **headers: str) -> str:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.metrics}{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
             return str(answer.read().decode())
 
     def refusal(self, path: str) -> tuple[int, str]:
