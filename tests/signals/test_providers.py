@@ -66,6 +66,23 @@ async def test_rows_of_other_lengths_fill_what_is_left() -> None:
     assert [(p.start.hour, p.end.minute, p.value) for p in series.points] == [(10, 0, 40.0), (12, 15, 50.0)]
 
 
+def test_a_year_leaves_nothing_behind() -> None:
+    """Questions that move on hold the rows that the last of them chose, not all that were ever seen."""
+    begin, hour = at("01-01T00:00"), timedelta(hours=1)
+    rows = "".join(
+        f"{begin + n * hour:%Y-%m-%dT%H:%MZ},{begin + (n + 1) * hour:%Y-%m-%dT%H:%MZ},{n},USD/MWh,,\n"
+        for n in range(2000)
+    )
+    table, seen = parse(HEAD + rows, "test"), []
+    for n in range(24, 2000):
+        now = begin + n * hour
+        window = (now - 24 * hour, now)
+        query = SignalQuery(SignalKind.ELECTRICITY_PRICE, {}, *window, now, "USD/MWh", "UTC", {})
+        assert [point.value for point in table.visible(query, "test")] == list(range(n - 24, n))
+        seen.append(len(table.points))
+    assert max(seen) < 24 + 2 * 16 + 1
+
+
 async def test_units_are_converted_or_refused() -> None:
     rows = "2026-10-20T10:00Z,2026-10-20T11:00Z,0.04,EUR/kWh,,2026-10-19T06:00Z\n"
     with pytest.raises(SignalError, match="needs an exchange rate from EUR to USD"):

@@ -33,7 +33,7 @@ class Table:
     longest: float
     """Longest interval, s: how far before a window a row can begin that reaches into it."""
     points: dict[tuple[int, str, tuple[tuple[str, float], ...]], Point] = field(default_factory=dict, repr=False)
-    """What was made of the rows so far."""
+    """What was made of the rows that the last questions chose."""
     chosen: dict[tuple[bytes, str, tuple[tuple[str, float], ...]], tuple[Point, ...]] = field(
         default_factory=dict, repr=False
     )
@@ -54,9 +54,16 @@ class Table:
         key = (rows.tobytes(), query.unit, tuple(query.exchange_rates.items()))
         if key not in self.chosen:
             if len(self.chosen) >= LAST_QUESTIONS:
-                self.chosen.clear()
+                self._forget()
             self.chosen[key] = tuple(self._point(row, query, where) for row in self._best(rows))
         return self.chosen[key]
+
+    def _forget(self) -> None:
+        """The last questions, and every point but theirs: in a year of replays each row would have one."""
+        used = {id(point) for points in self.chosen.values() for point in points}
+        for key in [key for key, point in self.points.items() if id(point) not in used]:
+            del self.points[key]
+        self.chosen.clear()
 
     def _best(self, rows: NDArray[np.intp]) -> list[int]:
         """Of rows that overlap, the one to believe; ascending."""
