@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -222,3 +223,17 @@ def test_every_field_is_documented(kind: type) -> None:
     assert section is not None
     documented = set(re.findall(r"`([a-z_]+)`", section.group(1)))
     assert names_of(kind, set()) - documented == set()
+
+
+def test_no_field_of_v1_goes() -> None:
+    """What programs may rely on; a field that is added is added here, one that goes needs ``v2``."""
+    kept = json.loads((Path(__file__).parents[1] / "data" / "page-v1.json").read_text(encoding="utf-8"))
+    found = {kind.__name__: sorted(names_of(kind, set())) for kind in (Now, Horizon, Past, Account, WhatIf)}
+    assert kept == found
+
+
+async def test_the_index_is_documented(site: Site) -> None:
+    await filled(site)
+    section = DOCUMENT.read_text(encoding="utf-8").partition("## `/api/v1`: Index")[2].partition("\n## ")[0]
+    index = site.ask("/api/v1").json
+    assert {*index, *index["policies"][0]} - {"apiVersion", "kind"} == set(re.findall(r"`([a-z_]+)`", section))

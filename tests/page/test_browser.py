@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from green_llm.domain.plan import Diagnosis, LimitKind, Where
 from green_llm.domain.request import Backend, DemandArea, DemandEntry, Resources, RouteTarget
 from green_llm.domain.routes import Route, RouteKey, RouteRule
-from green_llm.domain.topology import Area, Location, NetworkLink, QueryClass
+from green_llm.domain.topology import Area, Location, NetworkLink, QueryClass, ResourceCapacity
 from green_llm.services.outcome import Outcome
 from support.browser import chromium, complaints, inaccessible, look, requested, require_chromium
 from support.pages import Site, a_site_served
@@ -241,3 +241,18 @@ async def test_a_server_that_is_gone_is_seen(browser: webdriver.Chrome) -> None:
         site.record(outcome)
         wait_for(browser, "document.getElementById('live').textContent === 'Live'")
         assert browser.find_element(By.ID, "said").size["width"] <= 1, "for screen readers only"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+async def test_troubles_are_accessible_and_fit_too(browser: webdriver.Chrome, site: Site, *, dark: bool) -> None:
+    sites = {name: a_site(name, capacity=(ResourceCapacity("gpu", 0.1),)) for name in ("near", "cheap")}
+    look(browser, width=380, dark=dark, mobile=True)
+    for outcome in (*await outcomes(a_fleet(sites=sites)), *await outcomes(replace(a_fleet(), sources={}))):
+        site.record(outcome)
+        site.page.failures = {"default": f"ledger of default: {'x' * 200}"}
+        for view in ("/", "/horizon", "/account"):
+            browser.get(site.address + view)
+            found = browser.find_element(By.TAG_NAME, "main").text
+            assert "The last interval came to nothing" in found or "has no plan now" in found, view
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= 380, view
+            assert inaccessible(browser) == [], view
