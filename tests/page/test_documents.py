@@ -184,6 +184,10 @@ async def test_a_missing_signal_and_a_fall_back_are_shown() -> None:
     fall_back, reason = document.notes
     assert fall_back == "Fall-back of the carbon intensity at near: sources before it have no fresh value for now"
     assert "signals.carbonIntensity[0]: gone.csv: does not exist" in reason
+    # The same reason at many places is said once.
+    both = {name: replace(site, signals={**site.signals, kind: chain}) for name, site in plain.sites.items()}
+    (outcome,) = await outcomes(replace(plain, sites=both, sources=sources))
+    assert now(outcome, {}).notes[1].startswith("SignalSource gone, for 2 signals of 2 sites: gone.csv: does not exist")
     # Without the fall-back nobody knows it: no number stands where there is none.
     alone = {**sites, "near": replace(near, signals={**near.signals, kind: chain[:1]})}
     (outcome,) = await outcomes(replace(plain, sites=alone, sources=sources))
@@ -210,6 +214,7 @@ async def test_horizon_is_the_plan_by_slot() -> None:
     assert (price.plot["data"][0]["x"][-1], len(price.plot["data"][0]["y"])) == ("2026-10-20 16:00:00", 5)
     assert [figure.name for figure in figures.of_horizon(document)] == ["share", "price-per-mwh", "carbon-g-per-kwh"]
     assert price.summary == "Electricity price, from 50 to 100 USD/MWh. On average: cheap 50 USD/MWh, near 100 USD/MWh."
+    assert figures.of_horizon(document)[2].summary == "Carbon intensity: 400 gCO2e/kWh throughout."
     assert dict(price.table.rows)["near"] == pytest.approx((100.0,) * 4)
 
 

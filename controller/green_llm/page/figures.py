@@ -193,6 +193,8 @@ def _summary(title: str, rows: Sequence[tuple[str, Row]], unit: str, *, share: b
     (least, low), (most, high) = min(means), max(means)
     show = "{:.0%}".format if share else "{:,.4g}".format
     of = "" if share else f" {unit}"
+    if min(flat) == max(flat):
+        return f"{title}: {show(flat[0])}{of} throughout."
     text = f"{title}, from {show(min(flat))} to {show(max(flat))}{of}."
     if 1 < len(means) <= FEW:
         text += f" On average: {', '.join(f'{name} {show(mean)}{of}' for mean, name in means)}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from green_llm.domain.plan import Diagnosis, LimitKind, Termination
-from green_llm.domain.series import SignalKind
+from green_llm.domain.series import SignalKind, SignalProblem
 from green_llm.page.words import KINDS, NAMES, listed, number, signal_name
 from green_llm.services.outcome import Outcome
 
@@ -52,7 +52,21 @@ def notes(outcome: Outcome) -> Iterable[str]:
     for kind, sites in by_kind.items():
         many = f"{len(sites)} sites" if len(sites) > KINDS else listed(sites)
         yield f"Fall-back of the {signal_name(kind)} at {many}: sources before it have no fresh value for now"
-    yield from (problem.message for problem in outcome.book.problems if problem.source is not None)
+    yield from _unusable(outcome)
+
+
+def _unusable(outcome: Outcome) -> Iterable[str]:
+    """Sources of chains that could not be used, once for each reason."""
+    groups: dict[tuple[str, str], list[SignalProblem]] = {}
+    for problem in outcome.book.problems:
+        if problem.source is not None:
+            groups.setdefault((problem.source, problem.message.partition("]: ")[2]), []).append(problem)
+    for (source, reason), found in groups.items():
+        if len(found) == 1:
+            yield found[0].message
+        else:
+            sites = len({problem.site for problem in found})
+            yield f"SignalSource {source}, for {len(found)} signals of {sites} {'site' if sites == 1 else 'sites'}: {reason}"
 
 
 def _lacking(outcome: Outcome) -> list[str]:
