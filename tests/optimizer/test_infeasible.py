@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from green_llm.domain.instance import Instance
-from green_llm.domain.plan import Diagnosis, LimitKind, Objective, Order, Result, Termination
+from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.plan import Diagnosis, LimitKind, Objective, Order, Plan, Result, Termination, Tolerance
 from green_llm.errors import NoPlanError
-from green_llm.optimizer import optimize
+from green_llm.optimizer import Session, decomposition, optimize
+from green_llm.optimizer.coefficients import is_fixed, scales
 from green_llm.optimizer.diagnosis import routed_shares
-from support.instances import an_instance
+from green_llm.optimizer.evaluate import facility_kwh, mean_delays, water_liters
+from green_llm.optimizer.scaled import scaled
+from support.instances import an_instance, changed, random_instance
 
 
 def infeasible(instance: Instance) -> Result:
@@ -121,3 +126,84 @@ def test_a_shortfall_is_exactly_what_is_missing() -> None:
     enough, too_little = (Instance(**{**vars(instance), "water_cap": 1.0 + missing * part}) for part in (1.0, 0.99))
     assert optimize(enough).termination is Termination.OPTIMAL
     assert only(optimize(too_little).diagnosis).shortfall == pytest.approx(0.01 * missing)
+
+
+def broken(instance: Instance, plan: Plan) -> FloatArray:
+    """Σ λ u and Σ λ e / Δ by Σ λ, and the water excess by the cap."""
+    load, limits = instance.demand, instance.delay_limit[..., None]
+    limited = ~is_fixed(instance)[..., None] & np.isfinite(limits) & (load > 0)
+    allowed = np.where(limited, limits, 0.0) * (1.0 - plan.unserved)
+    beyond = np.where(limited, np.maximum(mean_delays(instance, plan.shares) - allowed, 0.0), 0.0)
+    late = (load * beyond / np.maximum(np.where(limited, limits, 1.0), 1e-6)).sum()
+    liters = water_liters(instance, facility_kwh(instance, plan.shares), plan.grid_energy_kwh).sum()
+    water = 0.0 if instance.water_cap is None else max(0.0, liters - instance.water_cap) / instance.water_cap
+    return np.array([(load * plan.unserved).sum() / load.sum(), late / load.sum(), water])
+
+
+def short(seed: int, kind: str, part: float, *, plain: bool, steered: bool) -> Instance:
+    """A random instance whose limits of some kinds are a part of what they were."""
+    rng = np.random.default_rng(seed)
+    found = random_instance(seed, plain=plain, areas=2 + seed % 3, sites=2 + seed % 4, slots=1 + seed % 4)
+    cap = found.water_cap
+    if steered:
+        found = changed(found, fixed_shares=np.full_like(found.fixed_shares, np.nan))
+    if seed % 2:
+        raw = rng.uniform(0, 1, found.allowed.shape) * found.allowed
+        found = changed(found, current_shares=raw / raw.sum(axis=1, keepdims=True))
+    if kind in ("capacity", "all"):
+        found = changed(found, resource_capacity=found.resource_capacity * part)
+    if kind in ("delay", "all"):
+        found = changed(found, delay_limit=found.delay_limit * part)
+    if kind in ("water", "all"):
+        found = changed(found, water_cap=None if cap is None else cap * part)
+    if kind == "grid":
+        found = changed(found, grid_limit=found.grid_limit * part)
+    return found
+
+
+@given(
+    st.integers(0, 10_000), st.sampled_from(["capacity", "delay", "water", "grid", "all"]), st.floats(0.5, 0.97),
+    st.permutations([Objective.COST, Objective.CARBON, Objective.DELAY]), st.sampled_from([0.0, 0.01]), st.booleans(),
+    st.booleans(), st.sampled_from(["whole", "by slots", "nearly closed"]),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_the_fast_path_breaks_what_the_whole_programme_does(
+    seed: int, kind: str, part: float, order: list[Objective], tolerance: float, plain: bool, steered: bool, way: str
+) -> None:
+    instance = short(seed, kind, part, plain=plain, steered=steered)
+    objectives = Order(tuple(order), (Tolerance(tolerance),) * 3)
+    with pytest.MonkeyPatch.context() as patch:
+        if way != "whole":
+            for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("NEAREST", 1), ("FEW", 1)):
+                patch.setattr(decomposition, name, value)
+        if way == "nearly closed":
+            patch.setattr(decomposition, "MANY", 0)
+        ours = optimize(instance, objectives)
+    theirs, size = optimize(instance, objectives, session=Session(planner=None)), scales(instance)
+    assert (ours.termination, ours.method == "least-violation") == (
+        theirs.termination,
+        theirs.method == "least-violation",
+    )
+    assert ours.fallback_reason is None or not (plain or steered)
+    assert broken(instance, ours.plan) == pytest.approx(broken(instance, theirs.plan), abs=1e-8)
+    assert ours.plan.shares == pytest.approx(theirs.plan.shares, abs=1e-5)
+    for mine, other in zip(ours.phases, theirs.phases, strict=True):
+        assert abs(mine.optimum - other.optimum) <= 1e-6 * max(size[mine.objective], abs(other.optimum))
+        assert mine.gap is not None
+        assert mine.gap <= 1e-9
+
+
+def test_many_pairs_break_their_limits_without_the_whole_programme() -> None:
+    instance = scaled(300, 3, 4, 2)
+    instance = changed(
+        instance, resource_capacity=instance.resource_capacity * 0.3, delay_limit=instance.delay_limit * 0.9
+    )
+    ours, theirs = optimize(instance), optimize(instance, session=Session(planner=None))
+    assert (ours.method, ours.fallback_reason) == ("least-violation", None)
+    assert broken(instance, ours.plan) == pytest.approx(broken(instance, theirs.plan), rel=1e-6, abs=1e-9)
+
+
+def test_a_pair_of_fixed_shares_that_may_go_unserved_needs_the_whole_programme() -> None:
+    fixed = np.array([[[1.0], [0.0]], [[np.nan], [np.nan]]])
+    result = infeasible(an_instance(areas=2, fixed_shares=fixed, resource_capacity=[[110.0, 50.0]]))
+    assert result.fallback_reason == "demand with fixed shares may have to be left unserved"

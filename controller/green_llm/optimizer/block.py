@@ -189,7 +189,10 @@ class Block:
                 self._candidates[dear, cheaper] = True
                 self._programme = None
                 continue
-            if columns[programme.shares + self._grid.size :].max(initial=0.0) <= EXCEEDED:
+            exceeded = columns[programme.shares + self._grid.size :]
+            if terms.late is not None:
+                exceeded = exceeded[~programme.in_part(DELAY)]
+            if exceeded.max(initial=0.0) <= EXCEEDED:
                 return self._answer(terms, total, programme, columns, float(least.sum()))
             following = next(penalties, None)
             if following is None:
@@ -204,6 +207,11 @@ class Block:
     def _worth(self, terms: Terms, places: IndexArray, shares: FloatArray, grid: FloatArray) -> float:
         unit, site = np.divmod(places, self._candidates.shape[1])
         bought = float((terms.grid[:, self.data.slots] * grid).sum())
+        if terms.late is not None and len(self.data.limit):
+            each = np.zeros(self._candidates.shape)
+            each[unit, site] = shares
+            seconds = (self.data.limited_seconds * each[self.data.limited_unit]).sum(axis=1)
+            bought += float(terms.late[self.data.limited] @ np.maximum(seconds - self.data.limit, 0.0))
         return float(self.data.costs_at(terms, unit, site) @ shares) + bought + self.data.constant(terms)
 
     def _reduced(self, total: Terms) -> FloatArray:
@@ -228,7 +236,7 @@ class Block:
             run(self._highs, deadline)
             self._basis = Basis.of(self._highs, programme)
             duals = self._basis.row_duals
-        self._set_prices(programme, -duals * unit)
+        self._set_prices(programme, -duals * unit, terms)
         return self._basis.columns
 
     def _costs(self, programme: BlockProgramme, terms: Terms, unit: float, penalty: float) -> FloatArray:
@@ -241,6 +249,8 @@ class Block:
         over = np.full(len(programme.elastic), penalty)
         # A coupling row's unit is that of all slots.
         over[programme.elastic >= programme.ends[SERVED]] *= max(1, len(self._candidates))
+        if terms.late is not None:
+            over[programme.in_part(DELAY)] = terms.late[self.data.limited] * self.data.delay_unit / unit
         return np.concatenate([share / unit, grid / unit, over])
 
     def _start(self, programme: BlockProgramme, terms: Terms) -> None:
@@ -269,7 +279,7 @@ class Block:
         basis.valid, basis.alien = True, True
         self._highs.setBasis(basis)
 
-    def _set_prices(self, programme: BlockProgramme, duals: FloatArray) -> None:
+    def _set_prices(self, programme: BlockProgramme, duals: FloatArray, terms: Terms) -> None:
         """Prices by the duals of the rows, in terms of the objective."""
         data = self.data
         self._served = -duals[programme.part(SERVED)]
@@ -279,7 +289,11 @@ class Block:
         self.prices = Prices(
             balance=(duals[programme.part(BALANCE)] / data.kwh).reshape(self._grid.shape),
             capacity=capacity,
-            delay=duals[programme.part(DELAY)] / np.maximum(data.limit, 1e-6),
+            # No limit's price is above what exceeding it costs, and none is for a side that is not there.
+            delay=np.minimum(
+                duals[programme.part(DELAY)] / data.delay_unit,
+                np.where(np.isinf(data.limit), 0.0, np.inf if terms.late is None else terms.late[data.limited]),
+            ),
             coupling=duals[programme.part(COUPLING)] / np.array([row.unit for row in self._coupling]),
         )
 
@@ -323,7 +337,8 @@ class Block:
         coupled = sum(price * row.most for price, row in zip(prices.coupling, self._coupling, strict=True))
         charged = total.grid[:, data.slots] - prices.balance
         bought = np.where(charged > 0, data.grid_least, data.grid_limit) * charged
-        return data.constant(total) + float(bought.sum()) - float(limits + prices.delay @ data.limit) - float(coupled)
+        late = prices.delay @ np.where(prices.delay < 0, data.delay_least, np.where(prices.delay > 0, data.limit, 0.0))
+        return data.constant(total) + float(bought.sum()) - float(limits + late) - float(coupled)
 
 
 def reduced_costs(data: Data, total: Terms, prices: Prices) -> FloatArray:

@@ -63,6 +63,8 @@ class Data:
     limit: FloatArray
     delay_least: FloatArray
     """[n] s, -inf where there is none."""
+    delay_unit: FloatArray
+    """[n] s: a delay limit's row is in units of the limit; one of nothing in microseconds."""
     kwh: float
     """Unit of energy: the mean of a cell."""
     capacity_rows: tuple[IndexArray, ...]
@@ -82,7 +84,7 @@ class Data:
         most = np.zeros_like(capacity)
         for r in range(len(capacity)):
             most[r] = by_cell(np.where(serving, use[r], 0.0), slot, count)
-        rows = np.nonzero((most > capacity * (1.0 - 1e-12)) | np.isfinite(least))
+        rows = np.nonzero((most > capacity * (1.0 - 1e-12)) | (np.isfinite(least) & (most > 0)))
         cells = max(1, count * len(instance.sites))
         return cls(
             slots=slots, slot=slot, serving=serving, delay=units.delay[here], energy=energy, use=use, capacity=capacity,
@@ -92,9 +94,9 @@ class Data:
             fixed_energy=units.fixed_energy[:, slots], fixed_delay=float(units.fixed_delay[slots].sum()),
             limited=limited, limited_unit=units.of_triple[limited] - here.start,
             limited_seconds=units.triples.seconds[limited], limit=limits.delay_most[limited],
-            delay_least=limits.delay_least[limited],
+            delay_least=limits.delay_least[limited], delay_unit=np.maximum(units.triples.limit[limited], 1e-6),
             kwh=max(float(energy.mean()) * len(slot) / cells, 1e-12) if energy.size else 1.0,
-            capacity_rows=rows, capacity_unit=np.maximum(capacity[rows], 1e-3 * most[rows]),
+            capacity_rows=rows, capacity_unit=np.maximum(capacity, 1e-3 * np.maximum(most, units.fixed_use[:, :, slots]))[rows],
         )  # fmt: skip
 
     def by_unit(self, per_cell: FloatArray) -> FloatArray:
@@ -153,6 +155,11 @@ class BlockProgramme:
         """Number of share columns."""
         return len(self.unit)
 
+    def in_part(self, block: int) -> BoolArray:
+        """Whether each elastic column is of a block of rows."""
+        part = self.part(block)
+        return np.asarray((self.elastic >= part.start) & (self.elastic < part.stop))
+
     def part(self, block: int) -> slice:
         """Where a block of rows is."""
         return slice(int(self.ends[block - 1]) if block else 0, int(self.ends[block]))
@@ -179,7 +186,7 @@ def assemble(data: Data, candidates: BoolArray, coupling: Sequence[Coupling]) ->
         column_of = np.full(candidates.shape, -1)
         column_of[unit, site] = columns
         row, at = np.nonzero(column_of[data.limited_unit] >= 0)
-        scaled = data.limited_seconds[row, at] / _size(data.limit)[row]
+        scaled = data.limited_seconds[row, at] / data.delay_unit[row]
         parts.append((scaled, ends[CAPACITY] + row, column_of[data.limited_unit[row], at]))
     parts.append((np.ones(shares), ends[DELAY] + place, columns))
     parts.append((-np.ones(cells), np.arange(cells), grid))
@@ -187,8 +194,8 @@ def assemble(data: Data, candidates: BoolArray, coupling: Sequence[Coupling]) ->
     lower, upper = np.full(int(ends[COUPLING]), -np.inf), np.ones(int(ends[COUPLING]))
     lower[:cells], upper[:cells] = (((side - taken) / data.kwh).ravel() for side in (data.least, data.available))
     lower[cells : ends[CAPACITY]], upper[cells : ends[CAPACITY]] = capacity_sides
-    lower[ends[CAPACITY] : ends[DELAY]] = data.delay_least / _size(data.limit)
-    upper[ends[CAPACITY] : ends[DELAY]] = data.limit / _size(data.limit)
+    lower[ends[CAPACITY] : ends[DELAY]] = data.delay_least / data.delay_unit
+    upper[ends[CAPACITY] : ends[DELAY]] = data.limit / data.delay_unit
     lower[ends[DELAY] : ends[SERVED]] = 1.0
     for m, row_of in enumerate(coupling):
         shared = data.costs_at(row_of.terms, unit, site)
@@ -249,8 +256,3 @@ def _at_sites(data: Data, array: FloatArray, units: IndexArray, sites: IndexArra
     cell = sites * shape[1] + data.slot[units]
     found = np.bincount(cell, weights=array[units, sites], minlength=shape[0] * shape[1])
     return np.asarray(found, dtype=np.float64).reshape(shape)
-
-
-def _size(limit: FloatArray) -> FloatArray:
-    """A delay limit's row is in units of the limit; one of nothing in microseconds."""
-    return np.maximum(limit, 1e-6)

@@ -93,6 +93,7 @@ def _late(instance: Instance, plan: Plan) -> Iterator[Violation]:
         & np.isfinite(limits)
         & (worst > np.where(np.isfinite(limits), limits, 0.0) + NOTICEABLE * np.maximum(1.0, worst))
     )
+    serving = may_serve(instance)
     for i, k in np.argwhere(late).tolist():
         t = int(delays[i, k].argmax())
-        yield late_queries(instance, i, k, t, float(delays[i, k, t]))
+        yield late_queries(instance, serving[i, :, k], i, k, t, float(delays[i, k, t]))

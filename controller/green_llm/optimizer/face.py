@@ -119,10 +119,18 @@ def _sides(units: Units, data: Data, total: Terms, prices: Prices, point: Point,
     short = np.zeros(used.shape, dtype=bool)
     short[data.capacity_rows] = np.abs(prices.capacity[data.capacity_rows]) * data.capacity_unit > threshold
     late = np.zeros(len(seconds), dtype=bool)
-    late[data.limited] = np.abs(prices.delay) * data.limit > threshold
+    late[data.limited] = np.abs(prices.delay) * data.delay_unit > threshold
     balances = _kept(old.balance_least, old.balance_most, balance, np.abs(prices.balance) * data.kwh > threshold)
     capacities = _kept(old.capacity_least, old.capacity_most, used, short)
     delays = _kept(old.delay_least, old.delay_most, seconds, late)
+    if total.late is not None:
+        # Where a second more costs what a limit's second is worth, the limit is exceeded, by whatever that takes.
+        beyond = np.zeros(len(seconds), dtype=bool)
+        beyond[data.limited] = (total.late[data.limited] - prices.delay) * data.delay_unit <= threshold
+        delays = (
+            np.where(beyond, np.minimum(old.delay_most, seconds), delays[0]),
+            np.where(beyond, np.inf, delays[1]),
+        )
     grid = _kept(old.grid_least, old.grid_most, point.grid, bought)
     return Limits(*grid, *balances, *capacities, *delays)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import LimitKind, Objective, Order, Phase, Plan, Result, Termination, Tolerance, Values
@@ -20,8 +24,9 @@ from green_llm.optimizer.extract import extract, plan_of, with_shares
 from green_llm.optimizer.finishing import remove_slack, stay_close
 from green_llm.optimizer.first_slot import keep_weights
 from green_llm.optimizer.lexicographic import Progress, Run, Stage, run, seconds_since
-from green_llm.optimizer.planner import Goal, Planned
+from green_llm.optimizer.planner import Goal, Planned, Planner
 from green_llm.optimizer.prices import binding_limits, ends_of
+from green_llm.optimizer.relaxed import least_violation, with_nowhere
 from green_llm.optimizer.session import Session
 from green_llm.optimizer.solver import Ending, Method, Solver
 from green_llm.optimizer.standard_form import StandardForm
@@ -50,16 +55,16 @@ class _Task:
     fallback_reason: str | None = None
     """Why the fast path does not do it."""
 
-    def goals(self) -> list[Goal]:
-        """The phases as the fast path takes them."""
+    def goals(self, instance: Instance) -> list[Goal]:
+        """The phases as the fast path takes them, of the instance that it solves."""
         if self.weights is not None:
-            total, scale = Terms.none(self.instance), 0.0
+            total, scale = Terms.none(instance), 0.0
             for objective, weight in self.weights.items():
-                total = total.plus(terms_of(self.instance, objective), weight)
+                total = total.plus(terms_of(instance, objective), weight)
                 scale += abs(weight) * self.scales[objective]
             return [Goal("weighted", total, Tolerance(), scale)]
         return [
-            Goal(o.value, terms_of(self.instance, o), tolerance, self.scales[o])
+            Goal(o.value, terms_of(instance, o), tolerance, self.scales[o])
             for o, tolerance in zip(self.order.objectives, self.order.tolerances, strict=True)
         ]
 
@@ -160,24 +165,35 @@ def _solve(
         scales=scales(instance), begun=begun, deadline=None if time_limit_s is None else begun + time_limit_s,
         previous=previous, progress=progress,
     )  # fmt: skip
-    if (has_demand(instance) & ~may_serve(instance).any(axis=1)).any():
-        return _least_violation(task)
     planner = task.session.planner
+    relaxed = bool((has_demand(instance) & ~may_serve(instance).any(axis=1)).any())
     if planner is None:
-        return _whole(task)
+        return _least_violation(task) if relaxed else _whole(task)
     try:
-        planned = planner.plan(instance, task.goals(), task.scales, task.deadline, progress)
-        return _result(task, _Found.by_decomposition(task, planned))
-    except NoSolutionError:
-        return _least_violation(replace(task, fallback_reason="no plan keeps every limit"))
+        if not relaxed:
+            with contextlib.suppress(NoSolutionError):
+                return _by_decomposition(task, planner, relaxed=False)
+        relaxed = True
+        return _by_decomposition(task, planner, relaxed=True)
     except TimeIsUpError:
+        if relaxed:
+            raise _unclear(task) from None
         return _simple_plan(task)
     except StoppedError as error:
-        reason = str(error)
+        reason = str(error) or "no plan keeps every limit"
     except PlanCheckError as error:
         reason = f"the plan did not pass the check: {error}"
     planner.forget()
-    return _whole(replace(task, fallback_reason=reason))
+    task = replace(task, fallback_reason=reason)
+    return _least_violation(task) if relaxed else _whole(task)
+
+
+def _by_decomposition(task: _Task, planner: Planner, *, relaxed: bool) -> Result:
+    """The fast path; ``relaxed``: the least violation."""
+    instance = with_nowhere(task.instance) if relaxed else task.instance
+    solve = functools.partial(least_violation, planner) if relaxed else planner.plan
+    planned = solve(instance, task.goals(instance), task.scales, task.deadline, task.progress)
+    return _result(task, _Found.by_decomposition(task, planned, relaxed=relaxed))
 
 
 def _whole(task: _Task) -> Result:
@@ -251,19 +267,28 @@ class _Found:
         )  # fmt: skip
 
     @classmethod
-    def by_decomposition(cls, task: _Task, planned: Planned) -> _Found:
+    def by_decomposition(cls, task: _Task, planned: Planned, *, relaxed: bool) -> _Found:
         """From the fast path, its first slot moved to the weights in force."""
         shares, grid, seconds = planned.shares, planned.grid, planned.finishing_seconds
+        unserved = None
+        if relaxed:
+            shares, grid, unserved = np.ascontiguousarray(shares[:, :-1]), grid[:-1], shares[:, -1]
         if seconds is not None:
             begun = time.perf_counter()
             weights = [task.weights] if task.weights is not None else [{o: 1.0} for o in task.named]
             budgets = [(w, end.budget, end.scale) for w, end in zip(weights, planned.ends, strict=True)]
-            shares, grid = keep_weights(task.instance, budgets, shares, grid, task.scales, task.session, task.deadline)
+            reached = Plan(shares, grid, np.zeros_like(task.instance.demand) if unserved is None else unserved)
+            kept = keep_weights(
+                task.instance, budgets, reached, task.scales, task.session, task.deadline, relaxed=relaxed
+            )
+            shares, grid = kept.shares, kept.grid_energy_kwh
+            unserved = kept.unserved if relaxed else None
             seconds += seconds_since(begun)
+        whole = Termination.INFEASIBLE if relaxed else Termination.OPTIMAL
         return cls(
             method="decomposition" if task.weights is None else task.method,
-            plan=plan_of(task.instance, shares, grid), ends=planned.ends, finishing_seconds=seconds,
-            termination=Termination.OPTIMAL if seconds is not None else Termination.TIME_LIMIT,
+            plan=plan_of(task.instance, shares, grid, unserved), ends=planned.ends, finishing_seconds=seconds,
+            termination=whole if relaxed or seconds is not None else Termination.TIME_LIMIT, relaxed=relaxed,
         )  # fmt: skip
 
 
@@ -330,7 +355,12 @@ def _least_violation(task: _Task) -> Result:
             f"instance {task.instance.name}: shares that are fixed exceed a capacity or grid limit, so not even serving "
             "nothing else keeps it; release a fixed pair or raise the limit"
         )
-    raise TimeUpError(
+    raise _unclear(task)
+
+
+def _unclear(task: _Task) -> TimeUpError:
+    """What it means that a least violation was not found in time."""
+    return TimeUpError(
         f"instance {task.instance.name}: no plan keeps every limit, and time was up before it was clear which clash; "
         "allow more time"
     )

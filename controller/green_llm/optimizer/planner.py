@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -83,9 +84,12 @@ class Planner:
             TimeIsUpError: in the first phase.
             StoppedError: HiGHS found no clear end.
         """
-        _require_known(instance)
-        with ThreadPoolExecutor(self.threads or os.cpu_count() or 1) as executor:
-            return _Solve(self, instance, tuple(goals), scales, deadline, executor).run(progress)
+        with self.executor() as executor:
+            return Solve(self, instance, tuple(goals), scales, deadline, executor).run(progress)
+
+    def executor(self) -> ThreadPoolExecutor:
+        """Threads for one solve."""
+        return ThreadPoolExecutor(self.threads or os.cpu_count() or 1)
 
     def begin(self, phases: tuple[str, ...], instance: Instance, units: Units) -> State | None:
         """Where the same phase left off in the last interval; None where nothing fits."""
@@ -139,19 +143,25 @@ def _require_known(instance: Instance) -> None:
 
 
 @dataclass
-class _Solve:
+class Solve:
+    """All phases of one instance."""
+
     planner: Planner
     instance: Instance
     goals: tuple[Goal, ...]
     scales: dict[Objective, float]
     deadline: float | None
     executor: Executor
+    begins: ClassVar[tuple[str, ...]] = ()
+    """What its phases are kept by, beside their names."""
 
     def __post_init__(self) -> None:
+        """Units: as few as the first phase allows."""
         instance = self.instance
-        self.triples = Triples.of(instance)
-        self.single = units(instance, self.triples, merged=False)
-        merged = None if self.goals[0].terms.delay else units(instance, self.triples, merged=True)
+        _require_known(instance)
+        self.triples = self.prepared()
+        self.single = self.grouped(merged=False)
+        merged = self.grouped(merged=True) if self.merges() else None
         self.merged = None if merged is None or len(merged.slots) == len(self.single.slots) else merged
         self.units = self.merged or self.single
         self.rows: tuple[Coupling, ...] = ()
@@ -163,6 +173,18 @@ class _Solve:
         self.state: State | None = None
         self.point: Point | None = None
         self.ends: list[PhaseEnd] = []
+
+    def prepared(self) -> Triples:
+        """What has demand."""
+        return Triples.of(self.instance)
+
+    def grouped(self, *, merged: bool) -> Units:
+        """Units of it."""
+        return units(self.instance, self.triples, merged=merged)
+
+    def merges(self) -> bool:
+        """Whether delay does not count at first."""
+        return not self.goals[0].terms.delay
 
     def run(self, progress: Callable[[str], None] | None) -> Planned:
         """All phases and finishing, as far as time allows."""
@@ -177,11 +199,11 @@ class _Solve:
             except TimeIsUpError:
                 if not self.ends:
                     raise
-                return self._planned(None)
+                return self.planned(None)
         if optimum is None:
             raise CannotError("no objective is given")
         begun = time.perf_counter()
-        self._use(self.single)
+        self.use(self.single)
         last = self.goals[-1]
         try:
             face = Face(self.instance, self.single, self.rows)
@@ -189,51 +211,63 @@ class _Solve:
             face = face.held(last.terms, optimum.prices, self._at(), threshold)
             self.point = face.finish(self._at(), self.scales, self.deadline)
         except TimeIsUpError:
-            return self._planned(None)
-        return self._planned(time.perf_counter() - begun)
+            return self.planned(None)
+        return self.planned(time.perf_counter() - begun)
 
     def _phase(self, number: int, goal: Goal) -> Optimum:
         begun = time.perf_counter()
         if goal.terms.delay:
-            self._use(self.single)
-        phases = tuple(g.name for g in self.goals[: number + 1])
-        state = self.planner.begin(phases, self.instance, self.units) or self.state
-        self.state = state or State.new(self.instance, self.units)
-        task = Task(
-            self.instance, self.units, self.state, self.rows, goal.terms, goal.scale_or_1, self.deadline, self.executor,
-            self.merged if self.units is self.single else None,
-        )  # fmt: skip
-        optimum = minimise(task, self.point)
+            self.use(self.single)
+        task, optimum = self.minimised(tuple(g.name for g in self.goals[: number + 1]), goal)
         last = number == len(self.goals) - 1
         budget = goal.tolerance.budget(optimum.value)
         spent = budget - optimum.value < SMALL_TOLERANCE * goal.scale_or_1
         if spent and not last:
             optimum = exactly(task, optimum)
         self.point = optimum.point
-        self.planner.keep(phases, self.instance, self.units, self.state)
         self.ends.append(
             PhaseEnd(
                 name=goal.name, tolerance=goal.tolerance, scale=goal.scale, optimum=optimum.value,
                 first_slot=self._first_slot(goal.terms), lower_bound=optimum.bound,
-                seconds=time.perf_counter() - begun, duals=self._duals(goal, optimum),
+                seconds=time.perf_counter() - begun, duals=self.duals(goal, optimum),
                 budgets=self._budget_duals(number, optimum),
             )
         )  # fmt: skip
         if spent and not last:
-            self._hold(task, optimum)
+            self.hold(task, optimum)
         elif not last:
             self.rows = (*self.rows, Coupling(goal.terms, budget, goal.scale_or_1))
             self.budgets.append(number)
         return optimum
 
-    def _hold(self, task: Task, optimum: Optimum) -> None:
+    def minimised(self, names: tuple[str, ...], goal: Goal) -> tuple[Task, Optimum]:
+        """The optimum of the last of the phases named, kept for the next interval."""
+        phases = (*self.begins, *names)
+        self.state = self.planner.begin(phases, self.instance, self.units) or self.state
+        self.state = self.state or State.new(self.instance, self.units)
+        task = Task(
+            self.instance, self.units, self.state, self.rows, goal.terms, goal.scale_or_1, self.deadline, self.executor,
+            self.merged if self.units is self.single else None,
+        )  # fmt: skip
+        optimum = minimise(task, self.point)
+        self.planner.keep(phases, self.instance, self.units, self.state)
+        return task, optimum
+
+    def keep_least(self, goal: Goal) -> float:
+        """Go on with what keeps this at its optimum, which it says."""
+        task, optimum = self.minimised((goal.name,), goal)
+        self.point = optimum.point
+        self.hold(task, optimum)
+        return optimum.value
+
+    def hold(self, task: Task, optimum: Optimum) -> None:
         """Go on with what keeps a phase at its optimum."""
         face = Face(self.instance, self.units, self.rows)
         face = face.held(task.terms, optimum.prices, optimum.point, FIXING_THRESHOLD * task.unit)
         self.rows = face.rows
         if self.units is self.single:
             self.single, self.merged = face.units, None
-        else:
+        elif self.units is self.merged:
             self.merged = face.units
         self.units = face.units
         task.state.candidates[:] &= face.units.serving
@@ -243,7 +277,7 @@ class _Solve:
             raise CannotError("no phase ended")
         return self.point
 
-    def _use(self, wanted: Units) -> None:
+    def use(self, wanted: Units) -> None:
         """Go on with other units; every member of a unit has its share."""
         if wanted is self.units:
             return
@@ -254,7 +288,11 @@ class _Solve:
         if self.point is not None:
             self.point = Point(self.point.shares[of_member], self.point.grid)
         serving = wanted.serving & self.units.serving[of_member]
-        self.single = self.units = replace(wanted, serving=serving, limits=self.units.limits)
+        self.units = replace(wanted, serving=serving, limits=self.units.limits)
+        if wanted is self.single:
+            self.single = self.units
+        else:
+            self.merged = self.units
         self.state = None
 
     def _budget_duals(self, number: int, optimum: Optimum) -> tuple[float, ...]:
@@ -263,7 +301,8 @@ class _Solve:
         found[self.budgets] = -optimum.prices.coupling[len(self.rows) - len(self.budgets) :]
         return tuple(found.tolist())
 
-    def _duals(self, goal: Goal, optimum: Optimum) -> LimitDuals:
+    def duals(self, goal: Goal, optimum: Optimum) -> LimitDuals:
+        """Of the limits, by one phase alone."""
         found, prices, n = LimitDuals.none(self.instance), optimum.prices, self.units.limited
         total = goal.terms
         for price, row in zip(prices.coupling, self.rows, strict=True):
@@ -285,7 +324,8 @@ class _Solve:
         bought = float((terms.grid[:, 0] * point.grid[:, 0]).sum())
         return float(data.costs_at(terms, unit, site) @ shares[unit, site]) + bought + data.constant(terms)
 
-    def _planned(self, finishing_seconds: float | None) -> Planned:
+    def planned(self, finishing_seconds: float | None) -> Planned:
+        """The point reached, of every pair."""
         point, t, instance = self._at(), self.triples, self.instance
         shares = np.zeros((len(instance.areas), len(instance.sites), len(instance.classes), instance.slots))
         x = np.where(t.fixed[:, None], t.given, point.shares[self.units.of_triple])

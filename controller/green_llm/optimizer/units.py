@@ -18,13 +18,15 @@ from green_llm.optimizer.layout import IndexArray
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """An objective: delay · Σ ρ D + Σ facility · P^d + Σ grid · P^g. Sums and multiples are objectives too."""
+    """An objective: delay · Σ ρ D + Σ facility · P^d + Σ grid · P^g + Σ late · e. Sums and multiples are objectives too."""
 
     delay: float
     facility: FloatArray
     """[J,T], per kWh of P^d."""
     grid: FloatArray
     """[J,T], per kWh of P^g."""
+    late: FloatArray | None = None
+    """[n] by triple, per second of delay beyond its limit; None: no limit may be exceeded."""
 
     @classmethod
     def none(cls, instance: Instance) -> Terms:
@@ -33,10 +35,11 @@ class Terms:
         return cls(0.0, nothing, nothing)
 
     def plus(self, other: Terms, times: float) -> Terms:
-        """This objective plus a multiple of another."""
+        """This objective plus a multiple of another, in which no limit may be exceeded."""
         return Terms(
-            self.delay + times * other.delay, self.facility + times * other.facility, self.grid + times * other.grid
-        )
+            self.delay + times * other.delay, self.facility + times * other.facility, self.grid + times * other.grid,
+            self.late,
+        )  # fmt: skip
 
 
 def terms_of(instance: Instance, objective: Objective) -> Terms:

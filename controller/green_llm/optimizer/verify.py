@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.instance import BoolArray, FloatArray, Instance
 from green_llm.domain.plan import Diagnosis, LimitKind, Objective, Plan, Where
 from green_llm.errors import PlanCheckError
-from green_llm.optimizer.coefficients import delay_seconds, has_demand, is_fixed, may_serve
+from green_llm.optimizer.coefficients import has_demand, is_fixed, may_serve
 from green_llm.optimizer.evaluate import facility_kwh, mean_delays, used_resources, values, water_liters
 
 TOLERANCE = 1e-7
@@ -204,8 +204,9 @@ def check_limits(instance: Instance, plan: Plan) -> Iterator[Violation]:
     limited = ~is_fixed(instance) & np.isfinite(instance.delay_limit)
     limits = np.where(limited, instance.delay_limit, 0.0)[..., None] * served
     late = limited[..., None] & (served > TOLERANCE) & _outside(delays, limits)
+    serving = may_serve(instance)
     for i, k, t in np.argwhere(late).tolist():
-        yield late_queries(instance, i, k, t, delays[i, k, t] / served[i, k, t])
+        yield late_queries(instance, serving[i, :, k], i, k, t, delays[i, k, t] / served[i, k, t])
 
 
 def check_loads(instance: Instance, shares: FloatArray, grid_kwh: FloatArray) -> Iterator[Violation]:
@@ -276,11 +277,12 @@ def _unserved(instance: Instance, i: int, k: int, t: int, share: float) -> Viola
     )
 
 
-def late_queries(instance: Instance, i: int, k: int, t: int, delay: float) -> Violation:
-    """A delay limit broken by a mean ``delay``, s."""
+def late_queries(instance: Instance, serving: BoolArray, i: int, k: int, t: int, delay: float) -> Violation:
+    """A delay limit broken by a mean ``delay``, s; the pair may be served by some sites [J]."""
     limit = float(instance.delay_limit[i, k])
-    sites = np.nonzero(may_serve(instance)[i, :, k])[0]
-    nearest = delay_seconds(instance)[i, sites, k, t].min()
+    tokens = instance.demand[i, k, t] * instance.tokens_per_query[k]
+    seconds = instance.token_size[i, k, t] * tokens / instance.bandwidth[i] + instance.network_delay[i]
+    nearest = (seconds + instance.processing_delay[:, k] * tokens)[serving].min()
     where = _where(instance, i=i, k=k, t=t)
     why = f"the nearest site needs {nearest:.4g} s" if nearest > limit else f"it takes {delay:.4g} s on average"
     return Violation(

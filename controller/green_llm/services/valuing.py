@@ -16,6 +16,7 @@ from green_llm.domain.series import SignalBook
 from green_llm.domain.time import Slots
 from green_llm.domain.weights import NOTICED
 from green_llm.optimizer.baselines import nearest_shares
+from green_llm.optimizer.coefficients import may_serve
 from green_llm.optimizer.evaluate import best_grid_energy, mean_delays
 from green_llm.optimizer.verify import check_loads, late_queries
 from green_llm.services.accounting import SlotCharges, charge
@@ -202,8 +203,9 @@ def broken_limits(found: Assembled, shares: PairShares) -> tuple[Diagnosis, ...]
     broken = list(check_loads(instance, array, grid))
     delays = mean_delays(instance, array)
     served = array.sum(axis=1) > 0
+    serving = may_serve(instance)
     for i, k, t in np.argwhere(served & (delays > instance.delay_limit[..., None] * (1 + 1e-7))).tolist():
-        broken.append(late_queries(instance, i, k, t, float(delays[i, k, t])))
+        broken.append(late_queries(instance, serving[i, :, k], i, k, t, float(delays[i, k, t])))
     first = (entry.diagnosis() for entry in broken if (entry.where.slot or 0) == 0)
     return tuple(entry for entry in first if entry.shortfall > NOTICED * entry.available)
 
