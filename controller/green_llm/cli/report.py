@@ -23,9 +23,8 @@ SHOWN_LIMITS = 12
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON object on stdout."""
-    Console(soft_wrap=True, highlight=False, markup=False).out(
-        json.dumps(clean(document), indent=2, default=str), highlight=False
-    )
+    # As it is: a console would lay out every line of what can be megabytes.
+    print(json.dumps(clean(document), indent=2, default=str))  # noqa: T201 - the command's result
 
 
 def print_json_line(document: Mapping[str, Any]) -> None:
