@@ -111,6 +111,17 @@ async def test_the_truth_table(
         assert (*mine["Ready"], *mine["Routed"]) == demand
 
 
+async def test_limits_that_no_plan_keeps_are_said_by_time_and_in_declared_units() -> None:
+    sites = {name: a_site(name, capacity=(ResourceCapacity("gpu", 0.1),)) for name in ("near", "cheap")}
+    found = status.policy_status(await outcome_of(a_fleet(sites=sites)))["conditions"]
+    (message,) = [entry["message"] for entry in found if entry["type"] == "Degraded"]
+    # 1,000 queries of a gpu-second an hour need 0.278 gpu, of which each site has 0.1, in all four hours.
+    assert sorted(message.split("; ")) == [
+        f"gpu at {site} does not suffice in 4 of 4 slots, the worst that of 20 Oct 12:00 UTC: 0.139 needed, 0.100 usable"
+        for site in ("cheap", "near")
+    ]
+
+
 def unknown_fields(value: Any, schema: dict[str, Any], path: str = "status") -> list[str]:
     """What the API server would drop without a word."""
     if isinstance(value, list):

@@ -17,6 +17,7 @@ from green_llm.page.account import account
 from green_llm.page.horizon import horizon
 from green_llm.page.matrix import matrix
 from green_llm.page.now import Rate, now
+from green_llm.services.wording import number
 from support.planner import outcomes
 from support.resources import NOW, a_budget, a_demand, a_fleet, a_policy, a_site
 
@@ -113,7 +114,7 @@ async def test_limits_in_words(limit: Binding, expected: str) -> None:
      (1.2e-9, "1.20e−09"), (float("nan"), "–"), (None, "–")],
 )  # fmt: skip
 def test_numbers_in_words(value: float | None, text: str) -> None:
-    assert words.number(value) == text
+    assert number(value) == text
 
 
 async def test_limits_with_and_without_room_are_told_apart() -> None:

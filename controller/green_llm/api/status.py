@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from green_llm.api import slo_status
@@ -14,6 +15,7 @@ from green_llm.domain.request import Kind, Mode, ObjectKey, Policy, Problem
 from green_llm.domain.routes import Rung
 from green_llm.domain.series import SourceHealth
 from green_llm.services.outcome import Outcome, WeightRow
+from green_llm.services.wording import shortfalls
 
 Status = dict[str, Any]
 NAMES = {objective: name for name, objective in OBJECTIVES.items()}
@@ -226,7 +228,7 @@ def _degraded(outcome: Outcome) -> tuple[bool, str, str]:  # noqa: PLR0911 - a t
     if result is None:
         return True, "NoPlan", outcome.error or "no plan"
     if result.termination is Termination.INFEASIBLE:
-        return True, "Infeasible", "; ".join(entry.message for entry in result.diagnosis[:5])
+        return True, "Infeasible", "; ".join(islice(shortfalls(outcome, result.diagnosis), 5))
     if result.termination is Termination.TIME_LIMIT:
         missed = ", ".join(result.phases_not_reached) or "finishing"
         return True, "TimeLimit", f"time was up before {missed}"
@@ -235,7 +237,7 @@ def _degraded(outcome: Outcome) -> tuple[bool, str, str]:  # noqa: PLR0911 - a t
     if outcome.horizon_shortened_to is not None:
         return True, "HorizonShortened", f"signals cover {outcome.horizon_shortened_to} slots"
     if outcome.broken_in_force:
-        return True, "Ramping", "; ".join(entry.message for entry in outcome.broken_in_force[:5])
+        return True, "Ramping", "; ".join(islice(shortfalls(outcome, outcome.broken_in_force), 5))
     return False, "Optimal", "the plan keeps every limit"
 
 

@@ -14,6 +14,7 @@ from green_llm.api import slo_status
 from green_llm.domain.amounts import Amounts, SiteAmounts, total
 from green_llm.domain.request import Problem
 from green_llm.services.outcome import Outcome, WeightRow
+from green_llm.services.wording import shortfalls
 
 BAR = 10
 SHOWN = 0.0005
@@ -195,8 +196,8 @@ def print_outcome(outcome: Outcome) -> None:
         print_weights(console, outcome)
     print_rates(console, outcome)
     print_comparison(console, outcome)
-    messages = [entry.message for entry in outcome.result.diagnosis] if outcome.result else []
-    for message in [*messages, *(entry.message for entry in outcome.broken_in_force)]:
+    diagnosis = outcome.result.diagnosis if outcome.result else ()
+    for message in (*shortfalls(outcome, diagnosis), *shortfalls(outcome, outcome.broken_in_force)):
         console.print(f"[red]✗[/] {message}", highlight=False, soft_wrap=True)
     for _, state, _, message in slo_status.condition(outcome):
         if state != "True":

@@ -30,6 +30,7 @@ from green_llm.page.now import now, rates, resources
 from green_llm.page.past import past
 from green_llm.page.what_if import WhatIfs
 from green_llm.services.outcome import Outcome
+from green_llm.services.wording import number
 
 API = "/api/v1"
 API_VERSION = "v1"
@@ -272,7 +273,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     found.filters |= {
-        "number": words.number, "signed": words.signed, "per_cent": words.per_cent, "duration": words.duration,
+        "number": number, "signed": words.signed, "per_cent": words.per_cent, "duration": words.duration,
         "clock": words.clock, "signal_name": words.signal_name, "hold_name": words.hold_name,
         "by_tokens": words.by_tokens,
     }  # fmt: skip

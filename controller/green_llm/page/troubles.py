@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from green_llm.domain.plan import Diagnosis, LimitKind, Termination
+from green_llm.domain.plan import Termination
 from green_llm.domain.series import SignalKind, SignalProblem
-from green_llm.page.words import KINDS, NAMES, listed, number, signal_name
+from green_llm.page.words import KINDS, NAMES, listed, signal_name
 from green_llm.services.outcome import Outcome
+from green_llm.services.wording import shortfalls
 
 CHOSEN = ("Suspended",)
 """Reasons for leaving a resource out that its owner has asked for."""
@@ -78,33 +79,3 @@ def _lacking(outcome: Outcome) -> list[str]:
     }  # fmt: skip
     sides = (outcome.in_force, outcome.nearest, outcome.static)
     return [site for site in sorted(missing) if any(site in side and side[site].energy_kwh > 0 for side in sides)]
-
-
-def shortfalls(outcome: Outcome, found: Sequence[Diagnosis]) -> Iterable[str]:
-    """Broken limits, one sentence each over its slots, with the worst one's numbers."""
-    groups: dict[tuple[object, ...], list[Diagnosis]] = {}
-    for entry in found:
-        where = entry.where
-        key = (entry.kind, where.site, where.area, where.query_class, where.resource)
-        groups.setdefault(key, []).append(entry)
-    return (_shortfall(outcome, entries) for entries in groups.values())
-
-
-def _shortfall(outcome: Outcome, entries: Sequence[Diagnosis]) -> str:
-    worst = max(entries, key=lambda entry: entry.shortfall)
-    where, slot = worst.where, worst.where.slot
-    if slot is None or worst.kind not in (LimitKind.CAPACITY, LimitKind.GRID_LIMIT, LimitKind.DELAY_LIMIT):
-        return worst.message
-    time = f"{outcome.slots.slot_start(slot):%d %b %H:%M} UTC"
-    when = f"in the slot of {time}"
-    if len(entries) > 1:
-        when = f"in {len(entries)} of {outcome.slots.count} slots, the worst that of {time}"
-    if worst.kind is LimitKind.DELAY_LIMIT:
-        of = f"{number(worst.required * 1e3)} ms instead of {number(worst.available * 1e3)}"
-        return f"{where.query_class} from {where.area} is later than its limit {when}: {of}"
-    if worst.kind is LimitKind.GRID_LIMIT:
-        what, size, unit = f"the grid connection of {where.site}", 1.0, " kW"
-    else:
-        what, size, unit = f"{where.resource} at {where.site}", float(outcome.slots.slot_seconds), ""
-    needed, there = number(worst.required / size), number(worst.available / size)
-    return f"{what} does not suffice {when}: {needed}{unit} needed, {there} usable"

@@ -21,9 +21,10 @@ from typing import Any
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Objective, Order, Phase, Result, Tolerance, Values
 from green_llm.errors import InvalidInputError
-from green_llm.page.words import NAMES, number, per_cent, unit_of
+from green_llm.page.words import NAMES, per_cent, unit_of
 from green_llm.services.outcome import Outcome
 from green_llm.services.tolerances import over_time
+from green_llm.services.wording import number
 
 EXTRA_PERCENT = (1.0, 2.0, 0.5, 5.0, 10.0)
 """Added to the tolerance; in the order in which they are computed: the question first."""

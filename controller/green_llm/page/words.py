@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +9,7 @@ from datetime import datetime
 from green_llm.domain.plan import Binding, LimitKind, Objective, ShadowPrice
 from green_llm.domain.series import SignalKind
 from green_llm.services.outcome import Outcome
+from green_llm.services.wording import number
 
 NAMES = {
     Objective.COST: "cost",
@@ -41,7 +41,6 @@ HOLDS = {
 KINDS = 6
 """So many names are listed."""
 _PER_MILLISECOND = 1e-3
-MOST_DECIMALS = 8
 FULL = 1.0 - 1e-6
 """Of a limit: what is used beyond it leaves no room."""
 
@@ -72,18 +71,6 @@ class Limit:
     prices: tuple[Price, ...]
     """The largest of any slot, by objective."""
     words: str
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number with its separators and ``digits`` significant digits: 12,345, 1.23, 0.000123."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    rounded = f"{value:.{digits - 1}e}"
-    decimals = max(0, digits - 1 - int(rounded.partition("e")[2]))
-    text = f"{value:,.{decimals}f}" if decimals <= MOST_DECIMALS else rounded
-    return text.replace("-", "−")
 
 
 def signed(value: float | None, digits: int = 3) -> str:
