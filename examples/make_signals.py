@@ -23,10 +23,11 @@ HERE = Path(__file__).parent
 BEGIN = datetime(2026, 10, 5, tzinfo=UTC)
 DAYS = 42
 """Until 16 November: the clocks go back on 1 November 2026."""
-HOURS = 24 * DAYS
 LEAD_HOURS = 48
 ISSUE_HOUR = 6
 """Forecasts are issued daily at this hour, UTC, for the next 48 hours."""
+BEYOND = LEAD_HOURS + ISSUE_HOUR
+"""Hours after the last recorded one that forecasts reach."""
 SMALL = ("oregon", "iowa", "virginia")
 SMALL_BEGIN, SMALL_DAYS = datetime(2026, 10, 27, tzinfo=UTC), 8
 """What the three-sites example takes of it."""
@@ -109,10 +110,10 @@ def main() -> int:
     return 1 if check and changed else 0
 
 
-def files() -> Iterator[tuple[Path, str]]:
+def files(days: int = DAYS) -> Iterator[tuple[Path, str]]:
     """Every CSV file of both examples, with its text."""
     for site, place in SITES.items():
-        made = signals(site)
+        made = signals(site, days)
         tables = {
             "electricityPrice": list(price_rows(made["price"], place)),
             "carbonIntensity": list(measured_rows(made["carbon"], made["carbon forecast"], "g/kWh", 0)),
@@ -130,16 +131,17 @@ def files() -> Iterator[tuple[Path, str]]:
                 yield HERE / "three-sites" / "signals" / kind / f"{site}.csv", table(rows)
 
 
-def signals(site: str) -> dict[str, Series]:
-    """Hourly values from BEGIN on; forecasts as [issue, lead]."""
+def signals(site: str, days: int = DAYS) -> dict[str, Series]:
+    """Hourly values from BEGIN on, with the hours beyond; forecasts as [issue, lead]."""
+    recorded = 24 * days
     place = SITES[site]
     seed = np.random.default_rng([2026, list(SITES).index(site)])
-    moments = [BEGIN + timedelta(hours=hour) for hour in range(HOURS + LEAD_HOURS + ISSUE_HOUR)]
+    moments = [BEGIN + timedelta(hours=hour) for hour in range(recorded + BEYOND)]
     local = np.array([m.astimezone(ZoneInfo(place.time_zone)).hour for m in moments])
     clear = clear_sky(place, moments)
     sky = np.clip(0.75 + 0.25 * correlated(seed, len(moments), 18), 0.15, 1.0)
     breeze = 1.0 / (1.0 + np.exp(-1.4 * correlated(seed, len(moments), 14)))
-    wind = breeze * TARGETS["wind capacity factor"][0] / breeze[:HOURS].mean()
+    wind = breeze * TARGETS["wind capacity factor"][0] / breeze[:recorded].mean()
     solar = 0.85 * clear * sky
     load = np.sin((local - 7) * np.pi / 12) + 0.8 * np.exp(-(((local - 19) / 2.0) ** 2))
     shape = 0.7 * load - 2.6 * place.sun_in_grid * solar - 1.5 * place.wind_in_grid * (breeze - 0.5)
@@ -148,7 +150,7 @@ def signals(site: str) -> dict[str, Series]:
     price_spread = TARGETS["price spread"][0]
     if site == "northern-california":
         share = TARGETS["negative price hours, northern-california"][0]
-        price_spread = -1.0 / np.quantile(standard(price)[:HOURS], share)
+        price_spread = -1.0 / np.quantile(standard(price)[:recorded], share)
     made = {
         "price": place.price.value * (1.0 + price_spread * standard(price)),
         "carbon": np.maximum(15.0, place.carbon.value * (1.0 + TARGETS["carbon spread"][0] * standard(carbon))),
@@ -176,7 +178,7 @@ def correlated(seed: np.random.Generator, count: int, hours: float) -> Series:
 
 def standard(series: Series) -> Series:
     """The same with mean 0 and spread 1 over the recorded hours."""
-    return (series - series[:HOURS].mean()) / series[:HOURS].std()
+    return (series - series[:-BEYOND].mean()) / series[:-BEYOND].std()
 
 
 def clear_sky(place: Place, moments: list[datetime]) -> Series:
@@ -196,7 +198,7 @@ def clear_sky(place: Place, moments: list[datetime]) -> Series:
 
 def forecasts(seed: np.random.Generator, actual: Series, target: float, error: str) -> Series:
     """[issue, lead]: the actual with an error that grows with lead and forgets itself over some hours."""
-    issues = ISSUE_HOUR + 24 * np.arange(-1, DAYS)
+    issues = ISSUE_HOUR + 24 * np.arange(-1, (len(actual) - BEYOND) // 24)
     growth = 0.6 + 0.8 * np.arange(LEAD_HOURS) / LEAD_HOURS
     noise = np.array([correlated(seed, LEAD_HOURS, 8) for _ in issues]) * growth
     noise *= target / (np.abs(noise[:, :24]).mean() if error == "relative" else np.sqrt((noise[:, :24] ** 2).mean()))
@@ -215,7 +217,7 @@ Row = tuple[datetime, datetime, float, str, str, datetime | None, int]
 def price_rows(price: Series, place: Place) -> Iterator[Row]:
     """Day-ahead prices: each market day (local midnight to midnight) is out the day before at the published hour."""
     zone = ZoneInfo(place.time_zone)
-    for hour in range(HOURS):
+    for hour in range(len(price) - BEYOND):
         start = BEGIN + timedelta(hours=hour)
         day_before = start.astimezone(zone).date() - timedelta(days=1)
         issued = datetime(day_before.year, day_before.month, day_before.day, place.published_hour, tzinfo=zone)
@@ -224,14 +226,15 @@ def price_rows(price: Series, place: Place) -> Iterator[Row]:
 
 def measured_rows(actual: Series, forecast: Series, unit: str, digits: int) -> Iterator[Row]:
     """Measurements (known after the fact, without an issue time), and the forecasts that came before them."""
-    for hour in range(HOURS):
+    recorded = len(actual) - BEYOND
+    for hour in range(recorded):
         start = BEGIN + timedelta(hours=hour)
         yield start, start + timedelta(hours=1), float(actual[hour]), unit, "measured", None, digits
     for number in range(forecast.shape[0]):
         issued = BEGIN + timedelta(days=number - 1, hours=ISSUE_HOUR)
         for lead in range(LEAD_HOURS):
             start = issued + timedelta(hours=lead)
-            if BEGIN <= start < BEGIN + timedelta(hours=HOURS):
+            if BEGIN <= start < BEGIN + timedelta(hours=recorded):
                 value = float(forecast[number, lead])
                 yield start, start + timedelta(hours=1), value, unit, "forecast", issued, digits
 
@@ -251,7 +254,7 @@ def report() -> None:
     print("SYNTHETIC signals: what they were fitted to, and what came out\n")
     for site, place in SITES.items():
         made = signals(site)
-        price, carbon = made["price"][:HOURS], made["carbon"][:HOURS]
+        price, carbon = made["price"][:-BEYOND], made["carbon"][:-BEYOND]
         print(f"{site}")
         print(f"  price mean  {place.price.value:6.1f} USD/MWh   {price.mean():6.1f}   [{place.price.source}]")
         print(f"  price spread, negative hours     {price.std() / price.mean():6.3f}, {(price < 0).mean():.3f}")
@@ -263,7 +266,7 @@ def report() -> None:
                 print(f"  {name} forecast error {target:.3f}      {error:6.3f}   {words} [{source}]")
         if place.wind:
             print(
-                f"  wind capacity factor {TARGETS['wind capacity factor'][0]:.3f}    {made['wind'][:HOURS].mean():6.3f}"
+                f"  wind capacity factor {TARGETS['wind capacity factor'][0]:.3f}    {made['wind'][:-BEYOND].mean():6.3f}"
             )
     print("\nother targets")
     for name, (value, words, source) in TARGETS.items():

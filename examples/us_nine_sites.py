@@ -2,8 +2,9 @@
 
     python examples/us_nine_sites.py                 # runs the back-test, then writes table and plot
     python examples/us_nine_sites.py --from FILE     # from what `green-llm backtest … --json` printed
+    python examples/us_nine_sites.py --days 366 --work DIR   # a year of such signals in DIR: prints JSON and writes DIR.html
 
-The recipe ``just figures`` runs it.
+The recipe ``just figures`` runs it. A back-test in DIR that was interrupted goes on when the same command is given again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ mpl.use("svg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+import make_signals  # noqa: E402
+
 README, PLOT = HERE.parent / "README.md", HERE / "us-nine-sites.svg"
 OPTIONS = ("--interval", "3600", "--against", "static,nearest,uniform", "--json")
 GUARDRAILS = "maxShiftPercent: 30"
@@ -32,22 +36,35 @@ BEFORE = "## What is measured"
 ROWS = (("cost", "cost"), ("emissions_kg", "emissions"), ("water_l", "water on and off site"), ("energy_kwh", "energy"))
 
 
-def back_test(copy: Path) -> dict[str, Any]:
-    """What ours and the baselines come to, on a copy whose weights may move as far as a plan asks.
+def back_test(copy: Path, days: int | None = None, *more: str) -> dict[str, Any]:
+    """What ours and the baselines come to, on a copy whose weights may move as far as a plan asks; ``days`` makes others.
 
     The example's ramp is meant for a plan every five minutes: at one an hour, a third of the traffic per write, the weights in
     force would lag behind the plan and exceed capacities that it keeps.
     """
-    shutil.copytree(HERE / "us-nine-sites", copy, ignore=shutil.ignore_patterns("state"))
-    policy = copy / "policy.yaml"
+    if not copy.exists():
+        make(copy, days)
+    command = [sys.executable, "-m", "green_llm", "backtest", str(copy), *OPTIONS, *more]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
+
+
+def make(copy: Path, days: int | None) -> None:
+    """The example with its guardrail open and, where asked, other signals."""
+    half = copy.with_name(f"{copy.name}.tmp")
+    shutil.rmtree(half, ignore_errors=True)
+    shutil.copytree(HERE / "us-nine-sites", half, ignore=shutil.ignore_patterns("state"))
+    policy = half / "policy.yaml"
     text = policy.read_text(encoding="utf-8")
     if GUARDRAILS not in text:
         raise SystemExit(f"{policy}: there is no `{GUARDRAILS}` to open; say here what it has become")
     policy.write_text(text.replace(GUARDRAILS, "maxShiftPercent: 100"), encoding="utf-8")
-    command = [sys.executable, "-m", "green_llm", "backtest", str(copy), *OPTIONS]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
-    found: dict[str, Any] = json.loads(ran.stdout)
-    return found
+    if days is not None:
+        for path, made in make_signals.files(days):
+            if path.is_relative_to(HERE / "us-nine-sites"):
+                (half / path.relative_to(HERE / "us-nine-sites")).write_text(made, encoding="utf-8", newline="")
+    half.rename(copy)
 
 
 def broken(values: dict[str, Any]) -> str:
@@ -117,7 +134,16 @@ def main() -> int:
     """Run, and write it down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="file", type=Path, help="what the back-test has printed, instead of running it")
-    file = parser.parse_args().file
+    parser.add_argument("--days", type=int, help="so many days of signals, made in --work; the README stays as it is")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="where --days makes and back-tests them")
+    asked = parser.parse_args()
+    file = asked.file
+    if (asked.days is None) != (asked.work is None):
+        parser.error("--days and --work belong together")
+    if asked.work is not None:
+        found = back_test(asked.work, asked.days, "--report", f"{asked.work}.html")
+        print(json.dumps(found, indent=1))
+        return 0
     if file is None:
         with tempfile.TemporaryDirectory() as folder:
             found = back_test(Path(folder) / "nine")

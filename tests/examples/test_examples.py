@@ -64,7 +64,7 @@ def test_spreads_are_those_cited() -> None:
     targets = made.TARGETS
     for site, place in made.SITES.items():
         found = made.signals(site)
-        price, carbon = found["price"][: made.HOURS], found["carbon"][: made.HOURS]
+        price, carbon = found["price"][: 24 * made.DAYS], found["carbon"][: 24 * made.DAYS]
         assert price.mean() == pytest.approx(place.price.value)
         assert carbon.mean() == pytest.approx(place.carbon.value, rel=0.01)
         error = made.forecast_error(found["carbon"], found["carbon forecast"], "carbon")
@@ -72,12 +72,12 @@ def test_spreads_are_those_cited() -> None:
         if place.solar:
             assert 0.103 <= made.forecast_error(found["solar"], found["solar forecast"], "solar") <= 0.140
         if place.wind:
-            assert found["wind"][: made.HOURS].mean() == pytest.approx(targets["wind capacity factor"][0], rel=0.02)
+            assert found["wind"][: 24 * made.DAYS].mean() == pytest.approx(targets["wind capacity factor"][0], rel=0.02)
         late = made.forecasts(np.random.default_rng(0), found["carbon"], 0.064, "relative")
         known = found["carbon"][np.clip(6 + 24 * np.arange(-1, made.DAYS)[:, None] + np.arange(48)[None], 0, None)]
         wrong = np.abs(late - known) / known
         assert wrong[1:-2, 24:].mean() > wrong[1:-2, :24].mean(), "errors grow with lead time"
-    negative = (made.signals("northern-california")["price"][: made.HOURS] < 0).mean()
+    negative = (made.signals("northern-california")["price"][: 24 * made.DAYS] < 0).mean()
     assert negative == pytest.approx(0.025, abs=0.002)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from green_llm.backtest.world import read_world
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,6 +21,16 @@ def script() -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_other_days_are_made_beside_the_example(tmp_path: Path) -> None:
+    made, copy = script(), tmp_path / "year"
+    made.make(copy, 3)
+    found = read_world(copy)
+    first, last = found.span() or (None, None)
+    assert (first, last) == (made.make_signals.BEGIN, made.make_signals.BEGIN + timedelta(days=3))
+    assert found.request(None).policy.guardrails.max_shift == 1.0
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 @pytest.mark.long
