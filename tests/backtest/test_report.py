@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from green_llm.backtest.compare import Backtest, Compared, compare, document
-from green_llm.backtest.inputs import CITATION, NOT_SEEN, ORIGIN, Origin, basis, inputs_of
+from green_llm.backtest.inputs import CITATION, NOT_SEEN, ORIGIN, QUERIES, Origin, basis, inputs_of
 from green_llm.backtest.methods import Method
 from green_llm.backtest.report import report
 from green_llm.backtest.world import World, read_world
@@ -42,6 +42,10 @@ def test_the_examples_say_that_they_are_synthetic(example: str) -> None:
     factors = [entry for entry in found if entry.object.startswith("InferenceSite")]
     assert len(factors) == len(world.resources.sites)
     assert all(entry.citation and "PUE" in entry.values for entry in factors), "every site's factors have a source"
+    (network,) = [entry for entry in found if entry.object.startswith("GreenPolicy")]
+    assert network.values == "estimated"
+    assert {entry.what for entry in found if entry.object.startswith("InferenceDemand")} >= {QUERIES}
+    assert all(entry.citation for entry in found if entry.origin is Origin.ASSUMED), "no figure is without a source"
 
 
 def test_a_recording_that_says_nothing_is_no_measurement() -> None:

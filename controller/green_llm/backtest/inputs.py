@@ -8,9 +8,10 @@ say is undeclared, and then no saving is called measured.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from green_llm.domain.distance import STRETCH
 from green_llm.domain.request import (
     CsvSettings,
     Kind,
@@ -68,23 +69,27 @@ Annotations = Mapping[ObjectKey, Mapping[str, str]]
 
 
 def inputs_of(request: PolicyRequest, annotations: Annotations) -> tuple[Input, ...]:
-    """Every source, every site's factors, and the demand.
+    """Every source, every site's factors, the demand, what a query is taken to be, and network delays.
 
     Raises:
         InvalidInputError: an origin is none.
     """
     found = [*_signals(request, annotations), *_factors(request, annotations), *_demand(request, annotations)]
+    found += [*_queries(request, annotations), _network(request, annotations)]
     return tuple(dict.fromkeys(found))
 
 
 def basis(inputs: tuple[Input, ...]) -> Origin:
     """What the whole may be called: as bad as the worst of its signals and its demand."""
     worst = list(Origin)
-    varying = [entry.origin for entry in inputs if entry.what != FACTORS]
+    varying = [entry.origin for entry in inputs if entry.what not in CONSTANTS]
     return min(varying, key=worst.index, default=Origin.UNDECLARED)
 
 
 FACTORS = "PUE, water and energy per token"
+QUERIES = "tokens per query, delay limits and penalties"
+NETWORK = "network delays between areas and sites"
+CONSTANTS = (FACTORS, QUERIES, NETWORK)
 
 
 def _signals(request: PolicyRequest, annotations: Annotations) -> Iterator[Input]:
@@ -132,6 +137,27 @@ def _demand(request: PolicyRequest, annotations: Annotations) -> Iterator[Input]
             yield _of_source(source, "demand", annotations)
         else:
             yield _input(key, "demand by wall clock", Origin.ASSUMED, annotations)
+
+
+def _queries(request: PolicyRequest, annotations: Annotations) -> Iterator[Input]:
+    """What a query is taken to be is chosen, wherever its arrivals are from."""
+    for pair in request.pairs:
+        key = ObjectKey(Kind.DEMAND, pair.demand.namespace, pair.demand.name)
+        yield Input(
+            object=str(key), what=QUERIES, origin=Origin.ASSUMED, citation=annotations.get(key, {}).get(CITATION, "")
+        )
+
+
+def _network(request: PolicyRequest, annotations: Annotations) -> Input:
+    links = [site.name in pair.area.network for pair in request.pairs for site in request.sites]
+    found = _input(ObjectKey(Kind.POLICY, "", request.policy.name), NETWORK, Origin.ASSUMED, annotations)
+    if all(links):
+        return replace(found, values="given")
+    return replace(
+        found,
+        values="some given, others estimated" if any(links) else "estimated",
+        citation=found.citation or f"great circle x {STRETCH:g} (assumed) at the speed of light in fibre (ITU-T G.652)",
+    )
 
 
 def _input(key: ObjectKey, what: str, usual: Origin, annotations: Annotations, values: str = "") -> Input:
