@@ -14,6 +14,7 @@ HOW = {
     "prometheus": "install Debian's package prometheus",
     "shellcheck": "install Debian's package shellcheck",
     "helm": "run `just e2e-tools`",
+    "envoy": "run `just e2e-tools`",
 }
 
 

@@ -144,7 +144,9 @@ class Loop:
             self._parts.mirror.changed.set()
             raise
         self._start(admission, dirty=dirty)
-        self._parts.recorder.keep_only({name for name in admission.requests if self._parts.lease(name).held})
+        held, page = {name for name in admission.requests if self._parts.lease(name).held}, self._parts.page
+        self._parts.recorder.keep_only(held)
+        page.failures = {name: why for name, why in page.failures.items() if name in held}
 
     async def _admission(self) -> Admission:
         """Who takes part now; recordings that sources name are read on the way."""
