@@ -9,6 +9,8 @@ from green_llm.domain.plan import Diagnosis, LimitKind
 from green_llm.services.outcome import Outcome
 
 MOST_DECIMALS = 8
+AS_BAD = 0.999
+"""Of the worst: the first slot that is as bad is named, so that a sentence does not change for nothing."""
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -34,7 +36,8 @@ def shortfalls(outcome: Outcome, found: Sequence[Diagnosis]) -> Iterable[str]:
 
 
 def _shortfall(outcome: Outcome, entries: Sequence[Diagnosis]) -> str:
-    worst = max(entries, key=lambda entry: entry.shortfall)
+    most = max(entry.shortfall for entry in entries)
+    worst = next(entry for entry in entries if entry.shortfall >= AS_BAD * most)
     where, slot = worst.where, worst.where.slot
     if slot is None or worst.kind not in (LimitKind.CAPACITY, LimitKind.GRID_LIMIT, LimitKind.DELAY_LIMIT):
         return worst.message
