@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -158,3 +159,25 @@ def test_an_error_is_its_own_message(dask: Dask) -> None:
     task = replace(jobs(1)["ours"].arguments[0], policy="other")
     with pytest.raises(InvalidInputError, match='there is no GreenPolicy "other"'):
         run_jobs({"wrong": Job(run, (task,))}, lambda *_: None, scheduler=dask.address)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("tcp://127.0.0.1:9", "Timed out trying to connect to tcp://127.0.0.1:9 after 0.5 s"),
+        ("http://127.0.0.1:8786", "unknown address scheme 'http'"),
+        ("nowhere", "missing port number in address 'nowhere'"),
+    ],
+)
+def test_a_wrong_address_is_said(monkeypatch: pytest.MonkeyPatch, address: str, why: str) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
+    with pytest.raises(InvalidInputError, match=f"{address} cannot be reached: {why}"):
+        run_jobs(jobs(1), lambda *_: None, scheduler=address)
+
+
+def test_a_server_that_is_no_scheduler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = "tcp://127.0.0.1:{1}".format(*silent.getsockname())
+        with pytest.raises(InvalidInputError, match=f"{address} cannot be reached: "):
+            run_jobs(jobs(1), lambda *_: None, scheduler=address)

@@ -33,11 +33,6 @@ def test_an_error_in_a_process_is_its_own_message() -> None:
         run_jobs(found | {"wrong": Job(run, (replace(task, policy="other"),))}, lambda *_: None, processes=2)
 
 
-def test_a_cluster_that_is_not_there_is_said() -> None:
-    with pytest.raises(InvalidInputError, match="cannot be reached"):
-        run_jobs(jobs(1), lambda *_: None, scheduler="tcp://127.0.0.1:9")
-
-
 BESIDE = """
 import os, sys, time
 sys.path.insert(0, {tests!r})

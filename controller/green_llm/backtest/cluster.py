@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,7 @@ def on_dask(jobs: Mapping[str, Job], report: Report, scheduler: str) -> dict[str
     except ImportError:
         raise InvalidInputError("--scheduler needs Dask; install green-llm[dask]") from None
     try:
+        asyncio.run(_reach(scheduler))
         client = distributed.Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"--scheduler: {scheduler} cannot be reached: {error}") from error
@@ -51,6 +53,23 @@ def on_dask(jobs: Mapping[str, Job], report: Report, scheduler: str) -> dict[str
         raise WorkerError(
             f"--scheduler: {error.allowed_failures + 1} workers have died under one job (out of memory?); {GO_ON}"
         ) from error
+
+
+async def _reach(scheduler: str) -> None:
+    """Greet whoever listens there: a client waits for ever for the greeting of a server that is no scheduler.
+
+    Raises:
+        OSError, ValueError: nobody listens, nobody greets back, or it is no address.
+    """
+    from distributed import Security  # noqa: PLC0415
+    from distributed.comm import connect  # noqa: PLC0415
+
+    options = Security().get_connection_args("client")
+    try:
+        comm = await asyncio.wait_for(connect(scheduler, timeout=CONNECT_SECONDS, **options), CONNECT_SECONDS + 1.0)
+    except TimeoutError as error:
+        raise OSError(str(error) or f"no scheduler answers there within {CONNECT_SECONDS:g} s") from error
+    comm.abort()
 
 
 def _ended(client: Any, waiting: set[Any], scheduler: str) -> Iterator[Any]:
