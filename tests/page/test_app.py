@@ -154,9 +154,10 @@ async def test_a_planner_that_is_late_or_fails_is_said_on_every_view(site: Site)
     site.page.recorded = lambda: {"default": time.monotonic() - 3600.0}
     site.page.failures = {"default": "ledger of default: <gone>"}
     (entry,) = site.ask("/api/v1").json["policies"]
-    assert entry["trouble"].startswith("The planner is late: it last planned 60 min ago, every 5 min it should.")
+    assert entry["trouble"].startswith("The planner is late: it last planned 60 min ago and should every 5 min.")
     assert entry["trouble"].endswith("The last interval came to nothing and is tried again: ledger of default: <gone>")
     assert site.ask("/api/v1/now").json["messages"][0] == entry["trouble"]
+    assert "not up to date" in site.ask("/").text
     for view in VIEWS:
         text = site.ask(view).text
         assert text.count("<li>The planner is late" if view == "/" else 'bad">The planner is late') == 1, view

@@ -170,7 +170,7 @@ class Page:
         if passed <= 2.0 * period + LATE_SECONDS:
             return found
         late = (
-            f"The planner is late: it last planned {words.duration(passed)} ago, every {words.duration(period)} it should. "
+            f"The planner is late: it last planned {words.duration(passed)} ago and should every {words.duration(period)}. "
             "The weights stay as it left them, and this page as it was then"
         )
         return f"{late}. {found}" if found else late
