@@ -207,3 +207,13 @@ def test_an_interrupted_bound_goes_on_with_the_next_water_period(tmp_path: Path)
     assert again is not None
     assert plain.value is not None
     assert again == pytest.approx(plain.value + 1000.0), "what is kept is not solved again"
+
+
+def test_a_year_of_intervals_needs_its_policy_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = compared(recorded_world(3, policy={"water": a_budget(12.0, days=1)}))
+    asked: list[str | None] = []
+    monkeypatch.setattr(
+        World, "request", lambda _self, name, real=World.request: asked.append(name) or real(_self, name)
+    )
+    assert LimitKind.WATER_CAP in found.broken(Method.NEAREST)
+    assert len(asked) == 1

@@ -101,6 +101,34 @@ def test_a_directory_that_keeps_nothing_is_said_first(cli: Run, directory: Path)
     assert len(ran.err.splitlines()) == 1
 
 
+def test_what_was_done_is_kept_until_it_has_been_said(
+    cli: Run, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    options = (*HALF_DAY, "--no-bounds", "--processes", "1", "--report", folder / "out.html")
+    said: list[object] = []
+
+    def full(*_: object) -> str:
+        said.append(sorted(path.suffix for path in (directory / "state" / "backtest").iterdir()))
+        shutil.rmtree(folder)
+        return ""
+
+    with monkeypatch.context() as patch:
+        patch.setattr("green_llm.backtest.report.report", full)
+        ran = cli("backtest", directory, *options)
+        assert ran.status == 1
+        assert "out.html: cannot be written: No such file or directory; what was run is kept" in ran.err
+    folder.mkdir()
+    assert said == [[".json", ".shares"]]
+    told: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("green_llm.services.planning.Planning.reconcile", lambda *_: told.append(1))
+        assert cli("backtest", directory, *options).status == 0
+    assert not told, "nothing is decided again"
+    assert not list((directory / "state" / "backtest").iterdir())
+
+
 def test_a_report_is_written_beside_what_is_printed(cli: Run, directory: Path, tmp_path: Path) -> None:
     page = tmp_path / "out.html"
     ran = cli("backtest", directory, *HALF_DAY, "--no-bounds", "--processes", "1", "--report", page)

@@ -119,11 +119,12 @@ class Compared:
     def broken(self, method: Method) -> dict[LimitKind, Broken]:
         """The limits that a method has exceeded, with the water budget."""
         found = dict(self.ran[method].tally.broken)
-        budget, span = self.policy.water, self.backtest.span
+        policy, span = self.policy, self.backtest.span
+        budget = policy.water
         if budget is not None:
             series = self.ran[method].tally.series
             liters = series["water_on_site_l"] + series["water_off_site_l"]
-            periods = np.array([period_of(n, span, self.policy) for n in range(span.count)])
+            periods = np.array([period_of(n, span, policy) for n in range(span.count)])
             used = np.bincount(periods, liters) / budget.liters - 1.0
             if (used > NOTICED).any():
                 found[LimitKind.WATER_CAP] = Broken(int((used > NOTICED).sum()), 100.0 * float(used.max()))
@@ -137,7 +138,7 @@ class Compared:
 def compare(
     backtest: Backtest, report: parallel.Report, *, processes: int = 1, scheduler: str | None = None
 ) -> Compared:
-    """Run everything; checkpoints are removed once all of it is there.
+    """Run everything. What is kept on the way stays until ``forget``: a page that cannot be written costs no second run.
 
     Raises:
         StoreError: what is done cannot be kept on the way.
@@ -159,15 +160,18 @@ def run_kept(
     processes: int = 1,
     scheduler: str | None = None,
 ) -> dict[str, Any]:
-    """The result of every job, whose first argument is its task; what was kept on the way is removed in the end."""
+    """The result of every job; what they keep on the way is in ``work``."""
     if work is not None:
         checkpoint.prepare(work)
-    results = parallel.run_jobs(jobs, report, processes=processes, scheduler=scheduler)
+    return parallel.run_jobs(jobs, report, processes=processes, scheduler=scheduler)
+
+
+def forget(jobs: Mapping[str, parallel.Job]) -> None:
+    """Remove what jobs, whose first argument is their task, have kept on the way: what they came to has been said."""
     for job in jobs.values():
         kept = job.arguments[0].checkpoint
         if kept is not None:
             checkpoint.remove(kept)
-    return results
 
 
 def document(compared: Compared) -> dict[str, Any]:

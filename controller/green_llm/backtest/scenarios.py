@@ -30,6 +30,11 @@ class Scenarios:
     backtest: Backtest
     worlds: Mapping[str, World]
 
+    def jobs(self) -> dict[str, parallel.Job]:
+        """One for each world."""
+        tests = {name: replace(self.backtest, world=world, against=()) for name, world in self.worlds.items()}
+        return {name: parallel.Job(run, (test.task(Method.OURS),)) for name, test in tests.items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
@@ -47,14 +52,9 @@ class Found:
 def run_scenarios(
     scenarios: Scenarios, report: parallel.Report, *, processes: int = 1, scheduler: str | None = None
 ) -> Found:
-    """Run all of them; checkpoints are removed once all are there."""
-    tasks = {
-        name: replace(scenarios.backtest, world=world, against=()).task(Method.OURS)
-        for name, world in scenarios.worlds.items()
-    }
-    jobs = {name: parallel.Job(run, (task,)) for name, task in tasks.items()}
-    ran = run_kept(jobs, scenarios.backtest.work, report, processes=processes, scheduler=scheduler)
-    return Found(scenarios=scenarios, ran={name: ran[name] for name in tasks})
+    """Run all of them; what is kept on the way stays until ``forget``."""
+    ran = run_kept(scenarios.jobs(), scenarios.backtest.work, report, processes=processes, scheduler=scheduler)
+    return Found(scenarios=scenarios, ran={name: ran[name] for name in scenarios.worlds})
 
 
 def fronts(found: Found) -> list[list[str]]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from green_llm.cli.errors import Exit
-from green_llm.cli.options import check_writable, numbers_of, weights_of
+from green_llm.cli.options import check_writable, numbers_of, weights_of, write_page
 from green_llm.cli.session import moment
 from green_llm.errors import InvalidInputError
 
@@ -59,7 +59,7 @@ def backtest(  # noqa: PLR0917 - options of a command
     Each interval sees only what had been issued by then. An interrupted back-test goes on where it left off. Nothing in the
     directory changes, save for that state.
     """
-    from green_llm.backtest.compare import document  # noqa: PLC0415 - heavy: --help must not wait for it
+    from green_llm.backtest.compare import document, forget  # noqa: PLC0415 - heavy: --help must not wait for it
     from green_llm.cli.backtest_report import print_compared  # noqa: PLC0415
     from green_llm.cli.report import print_json  # noqa: PLC0415
 
@@ -69,11 +69,12 @@ def backtest(  # noqa: PLR0917 - options of a command
     if report is not None:
         from green_llm.backtest.report import report as page  # noqa: PLC0415 - Plotly is heavy
 
-        report.write_text(page(compared), encoding="utf-8")
+        write_page(report, page(compared))
     if as_json:
         print_json(document(compared))
     else:
         print_compared(compared)
+    forget(wanted.jobs())
     return Exit.OPTIMAL
 
 

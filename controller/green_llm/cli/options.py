@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from green_llm.domain.plan import Objective, Order, Tolerance
-from green_llm.errors import InvalidInputError
+from green_llm.errors import InvalidInputError, StoreError
 
 DEFAULT_ORDER = "cost,carbon,delay"
 _AMOUNT = re.compile(r"(?P<number>[0-9.eE+-]+)\s*(?P<unit>%|\$|kgCO2|kg|L)?")
@@ -53,6 +53,20 @@ def check_writable(path: Path | None, option: str) -> None:
     except OSError as error:
         raise InvalidInputError(
             f"{option}: {path}: cannot be written: {error.strerror}; nothing was run, name a file in a folder that exists"
+        ) from error
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a report.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"--report: {path}: cannot be written: {error.strerror}; what was run is kept: the same command writes it at once"
         ) from error
 
 

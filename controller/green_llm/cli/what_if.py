@@ -12,7 +12,7 @@ from rich.table import Table
 
 from green_llm.cli.backtest import plain_console, progress_bars, wanted_backtest
 from green_llm.cli.errors import Exit
-from green_llm.cli.options import check_writable
+from green_llm.cli.options import check_writable, write_page
 from green_llm.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def what_if(  # noqa: PLR0917 - options of a command
     Nothing in the directory changes: settings go through the same checks as the files.
     """
     from green_llm.backtest import scenarios as found  # noqa: PLC0415 - heavy: --help must not wait for it
+    from green_llm.backtest.compare import forget  # noqa: PLC0415
     from green_llm.backtest.what_if import setting_of  # noqa: PLC0415
     from green_llm.cli.report import print_json  # noqa: PLC0415
 
@@ -73,11 +74,12 @@ def what_if(  # noqa: PLR0917 - options of a command
     if report is not None:
         from green_llm.backtest.scenarios_report import scenarios_report  # noqa: PLC0415 - Plotly is heavy
 
-        report.write_text(scenarios_report(ran, document), encoding="utf-8")
+        write_page(report, scenarios_report(ran, document))
     if as_json:
         print_json(document)
     else:
         print_scenarios(document)
+    forget(asked.jobs())
     return Exit.OPTIMAL
 
 
