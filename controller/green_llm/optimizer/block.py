@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import highspy
 import numpy as np
 
-from green_llm.domain.instance import FloatArray, Instance
+from green_llm.domain.instance import BoolArray, FloatArray, Instance
 from green_llm.optimizer.basis import Basis
 from green_llm.optimizer.block_programme import (
     BALANCE,
@@ -39,6 +39,8 @@ PENALTIES = (1e5, 1e7, 1e9)
 EXCEEDED = 1e-7
 """Share of a limit's size from which a programme counts as having no solution."""
 ROUNDS = 400
+NEAR = 2
+"""Candidates per unit that are kept for the next interval."""
 
 
 class StoppedError(Exception):
@@ -82,6 +84,7 @@ class Answer:
     grid: FloatArray
     """[J,T], kWh."""
     value: float
+    """Of the objective asked; nan where the block has given this very answer before."""
     bound: float
     """No solution is cheaper; proved by the prices alone."""
     prices: Prices
@@ -104,6 +107,7 @@ class Block:
         self._over = np.empty(0, dtype=np.int8)
         self._programme: BlockProgramme | None = None
         self._basis: Basis | None = None
+        self._given: Answer | None = None
         self._highs = live_highs()
         self._highs.setOptionValue("presolve", "off")
         # Devex: exact edge weights of a basis that is not all slacks take a solve per row, at every start.
@@ -124,15 +128,32 @@ class Block:
             return
         if prices is not None:
             self.prices = prices
-        costs = self._reduced(terms)[without]
-        if count >= costs.shape[1]:
-            self._candidates[without] = self.data.serving[without]
-        else:
-            nearest = np.argpartition(costs, count - 1, axis=1)[:, :count]
-            chosen = np.zeros(costs.shape, dtype=bool)
-            np.put_along_axis(chosen, nearest, values=True, axis=1)
-            self._candidates[without] = chosen & self.data.serving[without]
+        chosen = self.data.serving if count >= self.data.serving.shape[1] else self._near(self._reduced(terms), count)
+        self._candidates[without] = chosen[without]
         self._programme = None
+
+    def _near(self, costs: FloatArray, count: int) -> BoolArray:
+        """[U,J] each unit's cheapest site and, of all units together, those that cost least more per kWh.
+
+        They are ``count`` per unit.
+        """
+        apart = costs - costs.min(axis=1, keepdims=True)
+        apart /= np.maximum(self.data.energy.max(axis=1, keepdims=True), 1e-9)
+        most = min(apart.size, count * len(apart))
+        return np.asarray(apart <= np.partition(apart, most - 1, axis=None)[most - 1]) & self.data.serving
+
+    def prune(self, terms: Terms) -> None:
+        """Let go of candidates that have no share and are not near the cheapest at the prices known."""
+        basis = self._basis
+        if basis is None or not self._candidates.size:
+            return
+        programme, limited = basis.programme, self.data.limited_unit
+        near = self._near(self._reduced(terms), NEAR)
+        near[programme.closed, programme.closed_site] = True
+        used = basis.columns[: programme.shares] > 0
+        near[programme.unit[used], programme.site[used]] = True
+        near[limited] = True
+        self._candidates &= near
 
     def widen(self, terms: Terms) -> None:
         """Give a part of every slot's units, and those with a delay limit, their second cheapest site."""
@@ -193,7 +214,11 @@ class Block:
             if terms.late is not None:
                 exceeded = exceeded[~programme.in_part(DELAY)]
             if exceeded.max(initial=0.0) <= EXCEEDED:
-                return self._answer(terms, total, programme, columns, float(least.sum()))
+                bound = float(least.sum()) + self._proved(total)
+                if self._given is None:
+                    self._given = self._answer(terms, programme, columns, bound)
+                    return self._given
+                return replace(self._given, value=np.nan, bound=bound, prices=self.prices)
             following = next(penalties, None)
             if following is None:
                 raise NoSolutionError
@@ -234,7 +259,7 @@ class Block:
             else:
                 self._highs.changeColsCost(len(costs), np.arange(len(costs), dtype=np.int32), costs)
             run(self._highs, deadline)
-            self._basis = Basis.of(self._highs, programme)
+            self._basis, self._given = Basis.of(self._highs, programme), None
             duals = self._basis.row_duals
         self._set_prices(programme, -duals * unit, terms)
         return self._basis.columns
@@ -315,9 +340,7 @@ class Block:
         if self._coupling:
             self._state.coupling[:] = row[programme.part(COUPLING)].tolist()
 
-    def _answer(
-        self, terms: Terms, total: Terms, programme: BlockProgramme, columns: FloatArray, least: float
-    ) -> Answer:
+    def _answer(self, terms: Terms, programme: BlockProgramme, columns: FloatArray, bound: float) -> Answer:
         sites, shares = self._candidates.shape[1], columns[: programme.shares]
         used = np.nonzero(shares > 0)[0]
         places = np.concatenate([
@@ -327,7 +350,7 @@ class Block:
         cells = self._grid.size
         grid = (columns[programme.shares : programme.shares + cells] * self.data.kwh).reshape(self._grid.shape)
         value = self._worth(terms, places, served, grid)
-        return Answer(places, served, grid, value, least + self._proved(total), self.prices)
+        return Answer(places, served, grid, value, bound, self.prices)
 
     def _proved(self, total: Terms) -> float:
         """The Lagrangian bound but for its part by unit."""

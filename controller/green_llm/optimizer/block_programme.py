@@ -122,7 +122,10 @@ def by_cell(array: FloatArray, slot: IndexArray, count: int) -> FloatArray:
     if count == 1:
         return np.asarray(array.sum(axis=0)[:, None])
     found = np.zeros((count, array.shape[1]))
-    np.add.at(found, slot, array)
+    # Units are sorted by slot.
+    here, begins = np.unique(slot, return_index=True)
+    if len(here):
+        found[here] = np.add.reduceat(array, begins, axis=0)
     return found.T
 
 

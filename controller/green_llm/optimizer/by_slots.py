@@ -44,17 +44,40 @@ def by_slots(task: Task, start: Point | None, sites: int, prices: Prices | None)
         StoppedError: HiGHS found no clear end, or the bounds did not meet.
     """
     guess, room = _first_prices(task, prices)
-    blocks = [Block(task.instance, task.units, task.state, t, t + 1) for t in range(task.instance.slots)]
-    for t, block in enumerate(blocks):
-        block.start_with(task.priced(guess), sites, None if prices is None else prices.of_slot(t))
+    blocks = _blocks(task, sites, guess, prices)
     mix = _Mix(task, blocks, Master(len(blocks), task.rows, task.scale / len(blocks), task.deadline))
     if start is not None:
         mix.add({t: _answer_of(start, task.units, t) for t in range(len(blocks))})
     bound, proof = mix.meet(guess, room)
+    total = task.priced(proof.coupling)
     for block in blocks:
+        block.prune(total)
         block.keep_basis()
     task.state.multipliers[:] = proof.coupling.tolist()
     return Optimum(_point(mix.master, task), mix.master.value, bound, proof)
+
+
+def prices_of_slots(task: Task, sites: int, prices: Prices) -> Prices:
+    """Prices of limits, slot by slot, those of the coupling rows given."""
+    blocks = _blocks(task, sites, prices.coupling, prices)
+    answers = _ask(task, blocks, prices.coupling)
+    for block in blocks:
+        block.keep_basis()
+    return _together(answers, prices.coupling)
+
+
+def _blocks(task: Task, sites: int, multipliers: FloatArray, prices: Prices | None) -> list[Block]:
+    blocks = [Block(task.instance, task.units, task.state, t, t + 1) for t in range(task.instance.slots)]
+    total = task.priced(multipliers)
+    for t, block in enumerate(blocks):
+        block.start_with(total, sites, None if prices is None else prices.of_slot(t))
+    return blocks
+
+
+def _ask(task: Task, blocks: Sequence[Block], multipliers: FloatArray) -> list[Answer]:
+    """Every slot's best answer at prices of the coupling rows, in parallel."""
+    total = task.priced(multipliers)
+    return list(task.executor.map(lambda block: block.solve(total, task.unit, task.deadline), blocks))
 
 
 def _first_prices(task: Task, prices: Prices | None) -> tuple[FloatArray, float]:
@@ -90,7 +113,7 @@ class _Mix:
         task, master, centre, asked = self.task, self.master, guess, guess
         small = SMALL * np.array([task.scale / row.unit for row in task.rows])
         for number in range(ROUNDS):
-            answers = self._ask(asked)
+            answers = _ask(task, self.blocks, asked)
             charged = sum(p * row.most for p, row in zip(asked, task.rows, strict=True))
             proved = sum(answer.bound for answer in answers) - charged
             better = proved > bound
@@ -123,11 +146,6 @@ class _Mix:
         """Whether the master's mix is proved to be the optimum."""
         master = self.master
         return master.keeps_all and master.value - bound <= GAP * max(self.task.scale, abs(master.value))
-
-    def _ask(self, multipliers: FloatArray) -> list[Answer]:
-        """Every slot's best answer at prices of the coupling rows, in parallel."""
-        task, total = self.task, self.task.priced(multipliers)
-        return list(task.executor.map(lambda block: block.solve(total, task.unit, task.deadline), self.blocks))
 
 
 def _answer_of(point: Point, units: Units, slot: int) -> Answer:

@@ -8,7 +8,7 @@ import numpy as np
 
 from green_llm.optimizer.block import Block, NoSolutionError, Prices, reduced_costs
 from green_llm.optimizer.block_programme import Data
-from green_llm.optimizer.by_slots import by_slots
+from green_llm.optimizer.by_slots import by_slots, prices_of_slots
 from green_llm.optimizer.optimum import Optimum, Point, Task
 from green_llm.optimizer.state import State
 from green_llm.optimizer.units import clustered, coarse, least_delay
@@ -21,8 +21,8 @@ EVERY_SITE = 15_000
 NEAREST = 3
 """Sites that each unit starts with otherwise."""
 
-FEW = 1
-"""Members of a merged unit that stand for all of them in a first guess of prices."""
+FEW = 1, 4
+"""Members of a merged unit that stand for all of them in a first guess of prices, and in a second, slot by slot."""
 CLOSE = 0.02
 """Part of each slot's units that begin with two sites then: those that change first."""
 CLUSTERED = 10_000
@@ -70,14 +70,23 @@ def _guess(task: Task) -> Prices | None:
     """Prices of limits and rows by a few members of every merged unit; None where there is better or nothing."""
     if task.merged is None or task.state.candidates.any():
         return None
-    few = coarse(task.units, task.merged, FEW)
-    if 3 * few.columns > task.units.columns:
-        return None
-    state = State.new(task.instance, few)
-    prices = _whole(replace(task, units=few, state=state), None).prices
-    for part in ("grid", "balance", "capacity"):
-        getattr(task.state, part)[:] = getattr(state, part)
+    prices = None
+    for members in FEW:
+        few = coarse(task.units, task.merged, members)
+        if 3 * few.columns > task.units.columns:
+            break
+        state = State.new(task.instance, few)
+        _hand_on(task.state, state)
+        part = replace(task, units=few, state=state)
+        prices = _whole(part, None).prices if prices is None else prices_of_slots(part, len(task.instance.sites), prices)
+        _hand_on(state, task.state)
     return prices
+
+
+def _hand_on(state: State, to: State) -> None:
+    """What a basis says of the cells, whatever the units."""
+    for part in ("grid", "balance", "capacity"):
+        getattr(to, part)[:] = getattr(state, part)
 
 
 def _nearly_closed(task: Task) -> Optimum:
