@@ -55,7 +55,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 
 def force_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small instances take the way of large ones: one programme per slot, one site to start with."""
-    for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("NEAREST", 1), ("FEW", 1)):
+    for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("NEAREST", 1), ("FEW", (1, 2))):
         monkeypatch.setattr(decomposition, name, value)
 
 

@@ -128,7 +128,14 @@ class Block:
             return
         if prices is not None:
             self.prices = prices
-        chosen = self.data.serving if count >= self.data.serving.shape[1] else self._near(self._reduced(terms), count)
+        costs = self._reduced(terms)
+        if count >= costs.shape[1]:
+            chosen = self.data.serving
+        elif prices is not None:
+            chosen = self._near(costs, count)
+        else:
+            # Without prices of limits, which units will need a second site is not known.
+            chosen = self.data.serving & (costs <= np.partition(costs, count - 1, axis=1)[:, count - 1 : count])
         self._candidates[without] = chosen[without]
         self._programme = None
 

@@ -78,7 +78,9 @@ def _guess(task: Task) -> Prices | None:
         state = State.new(task.instance, few)
         _hand_on(task.state, state)
         part = replace(task, units=few, state=state)
-        prices = _whole(part, None).prices if prices is None else prices_of_slots(part, len(task.instance.sites), prices)
+        prices = (
+            _whole(part, None).prices if prices is None else prices_of_slots(part, len(task.instance.sites), prices)
+        )
         _hand_on(state, task.state)
     return prices
 
