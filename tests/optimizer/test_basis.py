@@ -7,8 +7,8 @@ import pytest
 
 from green_llm.domain.instance import FloatArray
 from green_llm.optimizer.basis import Basis
-from green_llm.optimizer.block import pass_programme, run
 from green_llm.optimizer.block_programme import BlockProgramme, Data, assemble
+from green_llm.optimizer.running import pass_programme, run
 from green_llm.optimizer.scaled import scaled
 from green_llm.optimizer.solver import live_highs
 from green_llm.optimizer.units import Triples, units

@@ -19,12 +19,12 @@ from green_llm.domain import instance_file
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Objective, Order, Result, Spent, Termination, Tolerance
 from green_llm.optimizer import Planner, Session, block, decomposition, optimize, weighted
-from green_llm.optimizer.block import StoppedError
 from green_llm.optimizer.block_programme import BALANCE, CAPACITY, DELAY, SERVED, Data, assemble
 from green_llm.optimizer.coefficients import scales
 from green_llm.optimizer.compilation import compile_model
 from green_llm.optimizer.kernel import refill
 from green_llm.optimizer.layout import layout
+from green_llm.optimizer.running import StoppedError
 from green_llm.optimizer.scaled import scaled
 from green_llm.optimizer.solver import FIXING_THRESHOLD, SMALL_TOLERANCE, Ending, Method, Solver
 from green_llm.optimizer.units import Triples, coarse, units

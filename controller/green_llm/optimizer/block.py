@@ -6,7 +6,6 @@ until nothing exceeds it: so a programme with too few columns still has an optim
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +26,7 @@ from green_llm.optimizer.block_programme import (
     assemble,
 )
 from green_llm.optimizer.layout import IndexArray
+from green_llm.optimizer.running import NoSolutionError, StoppedError, pass_programme, run
 from green_llm.optimizer.solver import FEASIBILITY_TOLERANCE, live_highs
 from green_llm.optimizer.state import BASIC, LOWER, State
 from green_llm.optimizer.units import Terms, Units
@@ -41,18 +41,6 @@ EXCEEDED = 1e-7
 ROUNDS = 400
 NEAR = 2
 """Candidates per unit that are kept for the next interval."""
-
-
-class StoppedError(Exception):
-    """The fast path ended without an optimum."""
-
-
-class TimeIsUpError(StoppedError):
-    """The deadline came first."""
-
-
-class NoSolutionError(StoppedError):
-    """No solution keeps every limit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -384,40 +372,3 @@ def reduced_costs(data: Data, total: Terms, prices: Prices) -> FloatArray:
     if not data.serving.all():
         found[~data.serving] = np.inf
     return found
-
-
-def pass_programme(highs: highspy.Highs, programme: BlockProgramme, costs: FloatArray) -> None:
-    """Load a programme into a live HiGHS."""
-    width, height = len(costs), len(programme.row_lower)
-    highs.passModel(
-        width, height, len(programme.values), highspy.MatrixFormat.kColwise.value, 1, 0.0, costs, programme.column_lower,
-        programme.column_upper, programme.row_lower, programme.row_upper, programme.starts[:-1].astype(np.int32),
-        programme.rows.astype(np.int32), programme.values, np.zeros(width, dtype=np.int32),
-    )  # fmt: skip
-
-
-def run(highs: highspy.Highs, deadline: float | None) -> None:
-    """Run to the optimum, a second time from nothing where the first has no clear end.
-
-    Raises:
-        TimeIsUpError: at the deadline.
-        StoppedError: there is no clear end.
-    """
-    for attempt in range(2):
-        if attempt:
-            highs.clearSolver()
-        if deadline is not None:
-            left = deadline - time.perf_counter()
-            if left <= 0:
-                raise TimeIsUpError
-            # HiGHS's clock runs on over the life of the instance.
-            highs.setOptionValue("time_limit", highs.getRunTime() + left)
-        highs.run()
-        match highs.getModelStatus():
-            case highspy.HighsModelStatus.kOptimal:
-                return
-            case highspy.HighsModelStatus.kTimeLimit:
-                raise TimeIsUpError
-            case _:
-                pass
-    raise StoppedError(f"HiGHS found no clear end: {highs.modelStatusToString(highs.getModelStatus())}")

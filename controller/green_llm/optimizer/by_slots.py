@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from green_llm.domain.instance import FloatArray
-from green_llm.optimizer.block import Answer, Block, NoSolutionError, Prices, StoppedError
+from green_llm.optimizer.block import Answer, Block, Prices
 from green_llm.optimizer.master import Master
 from green_llm.optimizer.optimum import Optimum, Point, Task
+from green_llm.optimizer.running import NoSolutionError, StoppedError
 from green_llm.optimizer.units import Units
 
 GAP = 1e-10

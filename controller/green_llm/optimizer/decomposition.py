@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from green_llm.optimizer.block import Block, NoSolutionError, Prices, reduced_costs
+from green_llm.optimizer.block import Block, Prices, reduced_costs
 from green_llm.optimizer.block_programme import Data
 from green_llm.optimizer.by_slots import by_slots, prices_of_slots
 from green_llm.optimizer.optimum import Optimum, Point, Task
+from green_llm.optimizer.running import NoSolutionError
 from green_llm.optimizer.state import State
 from green_llm.optimizer.units import clustered, coarse, least_delay
 from green_llm.optimizer.units import units as units_of

@@ -12,10 +12,11 @@ import numpy as np
 
 from green_llm.domain.instance import BoolArray, FloatArray, Instance
 from green_llm.domain.plan import Objective
-from green_llm.optimizer.block import Prices, pass_programme, reduced_costs, run
+from green_llm.optimizer.block import Prices, reduced_costs
 from green_llm.optimizer.block_programme import BlockProgramme, Coupling, Data, assemble, by_cell
 from green_llm.optimizer.names import NAMES_WEIGHT, name_weights
 from green_llm.optimizer.optimum import Point
+from green_llm.optimizer.running import pass_programme, run
 from green_llm.optimizer.solver import FIXING_THRESHOLD, live_highs
 from green_llm.optimizer.units import Limits, Terms, Units, terms_of
 

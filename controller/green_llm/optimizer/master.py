@@ -13,8 +13,9 @@ import highspy
 import numpy as np
 
 from green_llm.domain.instance import FloatArray
-from green_llm.optimizer.block import EXCEEDED, Answer, run
+from green_llm.optimizer.block import EXCEEDED, Answer
 from green_llm.optimizer.block_programme import Coupling
+from green_llm.optimizer.running import run
 from green_llm.optimizer.solver import live_highs
 
 PENALTY = 1e6

@@ -16,7 +16,6 @@ from green_llm.domain.plan import LimitKind, Objective, Order, Phase, Plan, Resu
 from green_llm.errors import InvalidInputError, NoPlanError, PlanCheckError, TimeUpError
 from green_llm.optimizer import diagnosis
 from green_llm.optimizer.baselines import nearest_shares
-from green_llm.optimizer.block import NoSolutionError, StoppedError, TimeIsUpError
 from green_llm.optimizer.coefficients import has_demand, may_serve, scales, uniform_shares
 from green_llm.optimizer.ended import PhaseEnd
 from green_llm.optimizer.evaluate import values
@@ -27,6 +26,7 @@ from green_llm.optimizer.lexicographic import Progress, Run, Stage, run, seconds
 from green_llm.optimizer.planner import Goal, Planned, Planner
 from green_llm.optimizer.prices import binding_limits, ends_of
 from green_llm.optimizer.relaxed import least_violation, with_nowhere
+from green_llm.optimizer.running import NoSolutionError, StoppedError, TimeIsUpError
 from green_llm.optimizer.session import Session
 from green_llm.optimizer.solver import Ending, Method, Solver
 from green_llm.optimizer.standard_form import StandardForm

@@ -16,13 +16,13 @@ import numpy as np
 
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Objective, Tolerance
-from green_llm.optimizer.block import StoppedError, TimeIsUpError
 from green_llm.optimizer.block_programme import Coupling, Data
 from green_llm.optimizer.coefficients import is_fixed
 from green_llm.optimizer.decomposition import exactly, minimise
 from green_llm.optimizer.ended import BINDS, LimitDuals, PhaseEnd
 from green_llm.optimizer.face import Face
 from green_llm.optimizer.optimum import Optimum, Point, Task
+from green_llm.optimizer.running import StoppedError, TimeIsUpError
 from green_llm.optimizer.solver import FIXING_THRESHOLD, SMALL_TOLERANCE
 from green_llm.optimizer.state import State
 from green_llm.optimizer.units import Terms, Triples, Units, terms_of, units

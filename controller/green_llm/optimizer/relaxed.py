@@ -14,7 +14,6 @@ import numpy as np
 
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Objective
-from green_llm.optimizer.block import NoSolutionError, TimeIsUpError
 from green_llm.optimizer.block_programme import Coupling
 from green_llm.optimizer.coefficients import facility_energy_kwh, has_demand, is_fixed
 from green_llm.optimizer.diagnosis import SHORTEST_LIMIT_S
@@ -22,6 +21,7 @@ from green_llm.optimizer.ended import LimitDuals
 from green_llm.optimizer.lexicographic import EXACT
 from green_llm.optimizer.optimum import Optimum
 from green_llm.optimizer.planner import CannotError, Goal, Planned, Planner, Solve
+from green_llm.optimizer.running import NoSolutionError, TimeIsUpError
 from green_llm.optimizer.solver import FIXING_THRESHOLD
 from green_llm.optimizer.units import Limits, Terms, Triples, Units, terms_of, units
 
