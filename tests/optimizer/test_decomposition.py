@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from green_llm.domain import instance_file
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Objective, Order, Result, Spent, Termination, Tolerance
-from green_llm.optimizer import Planner, Session, block, decomposition, optimize, weighted
+from green_llm.optimizer import Planner, Session, block, decomposition, optimize, running, weighted
 from green_llm.optimizer.block_programme import BALANCE, CAPACITY, DELAY, SERVED, Data, assemble
 from green_llm.optimizer.coefficients import scales
 from green_llm.optimizer.compilation import compile_model
@@ -387,11 +387,11 @@ def test_weighted_sums_take_it_too() -> None:
 
 @pytest.mark.parametrize("after", range(7))
 def test_out_of_time_at_any_moment_leaves_a_whole_plan(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    instance, real, runs = an_instance(slots=2, classes=2), block.run, iter(range(100))
+    instance, real, runs = an_instance(slots=2, classes=2), running.run, iter(range(100))
 
     def run(highs: Any, deadline: float | None) -> None:
         if next(runs) >= after:
-            raise block.TimeIsUpError
+            raise running.TimeIsUpError
         real(highs, deadline)
 
     for module in ("block", "master", "face"):
