@@ -51,7 +51,7 @@ def embedded(title: str, figure: go.Figure) -> tuple[str, str]:
         template="plotly_white", font={"family": "system-ui, sans-serif"}, margin={"l": 60, "r": 20, "t": 20, "b": 50},
         height=380, legend={"orientation": "h", "y": -0.2}, colorway=COLOURS,
     )  # fmt: skip
-    config = {"displaylogo": False, "responsive": True}
+    config = {"displayModeBar": False, "responsive": True}
     return title, figure.to_html(full_html=False, include_plotlyjs=False, config=config)
 
 
