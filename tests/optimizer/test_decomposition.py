@@ -24,10 +24,11 @@ from green_llm.optimizer.coefficients import scales
 from green_llm.optimizer.compilation import compile_model
 from green_llm.optimizer.kernel import refill
 from green_llm.optimizer.layout import layout
+from green_llm.optimizer.planner import Goal, Solve
 from green_llm.optimizer.running import StoppedError
 from green_llm.optimizer.scaled import scaled
 from green_llm.optimizer.solver import FIXING_THRESHOLD, SMALL_TOLERANCE, Ending, Method, Solver
-from green_llm.optimizer.units import Triples, coarse, units
+from green_llm.optimizer.units import Triples, coarse, terms_of, units
 from green_llm.optimizer.verify import check
 from support.instances import an_instance, changed, paper_size, random_instance, shaken
 
@@ -141,6 +142,33 @@ def test_phases_without_tolerance_of_every_kind(
         result = optimize(instance, Order(order.objectives, tolerances))
     assert result.fallback_reason in (None, "there is nothing to steer")
     assert_exact(instance, result)
+
+
+def test_sites_without_energy_are_no_choice_on_a_face() -> None:
+    # Where nothing is bought, the price of energy may be that of the cheapest site: it says nothing against the others.
+    instance = an_instance(areas=200, sites=3, slots=2, electricity_price=[[0.05], [0.1], [0.08]])
+    size = scales(instance)
+    goals = tuple(Goal(o.value, terms_of(instance, o), NONE, size[o]) for o in (Objective.COST, Objective.DELAY))
+    with Planner().executor() as executor:
+        solve = Solve(Planner(), instance, goals, size, None, executor)
+        solve.run(None)
+    assert solve.units.columns == 0
+    assert optimize(instance, Order((Objective.COST, Objective.DELAY), (NONE, NONE))).plan.shares[:, 0].min() == 1.0
+
+
+def test_ties_of_many_pairs_are_broken_the_same_in_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    # All sites alike, and room for two thirds of the queries at two of them: only names choose.
+    instance = an_instance(
+        areas=60, sites=3, slots=3, demand=1.0 + np.arange(60.0)[:, None, None] % 7, resource_capacity=100.0
+    )
+    whole = optimize(instance).plan
+    for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("MANY", 0)):
+        monkeypatch.setattr(decomposition, name, value)
+    closed = optimize(instance).plan
+    monkeypatch.setattr(decomposition, "MANY", 1_000_000)
+    by_slots = optimize(instance).plan
+    assert closed.shares == pytest.approx(whole.shares, abs=1e-7)
+    assert by_slots.shares == pytest.approx(whole.shares, abs=1e-7)
 
 
 def test_a_tolerance_that_is_used_up_leaves_nothing() -> None:
@@ -394,7 +422,7 @@ def test_out_of_time_at_any_moment_leaves_a_whole_plan(after: int, monkeypatch: 
             raise running.TimeIsUpError
         real(highs, deadline)
 
-    for module in ("block", "master", "face"):
+    for module in ("block", "master"):
         monkeypatch.setattr(f"green_llm.optimizer.{module}.run", run)
     result = optimize(instance)
     reached = len(result.phases)

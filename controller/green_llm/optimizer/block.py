@@ -367,6 +367,8 @@ def reduced_costs(data: Data, total: Terms, prices: Prices) -> FloatArray:
     for use, price in zip(data.use, prices.capacity, strict=True):
         if price.any():
             found += use * data.by_unit(price)
+    if total.names is not None:
+        found += total.names[data.units]
     if len(prices.delay) and prices.delay.any():
         np.add.at(found, data.limited_unit, prices.delay[:, None] * data.limited_seconds)
     if not data.serving.all():

@@ -36,6 +36,8 @@ class Data:
     """Numbers of the slots ``first`` to ``last`` of an instance, fixed triples taken off the limits."""
 
     slots: slice
+    units: slice
+    """Of the horizon's units."""
     slot: IndexArray
     """[U] slot of each unit, counted inside the block."""
     serving: BoolArray
@@ -87,7 +89,8 @@ class Data:
         rows = np.nonzero((most > capacity * (1.0 - 1e-12)) | (np.isfinite(least) & (most > 0)))
         cells = max(1, count * len(instance.sites))
         return cls(
-            slots=slots, slot=slot, serving=serving, delay=units.delay[here], energy=energy, use=use, capacity=capacity,
+            slots=slots, units=here, slot=slot, serving=serving, delay=units.delay[here], energy=energy, use=use,
+            capacity=capacity,
             capacity_least=least, available=limits.balance_most[:, slots] - units.fixed_energy[:, slots],
             least=limits.balance_least[:, slots] - units.fixed_energy[:, slots],
             grid_least=limits.grid_least[:, slots], grid_limit=limits.grid_most[:, slots],
@@ -110,6 +113,8 @@ class Data:
         # Cost and carbon count grid energy alone.
         if facility.any():
             found += self.energy[unit, site] * facility[site, self.slot[unit]]
+        if terms.names is not None:
+            found += terms.names[self.units][unit, site]
         return found
 
     def constant(self, terms: Terms) -> float:

@@ -10,7 +10,7 @@ from green_llm.optimizer.block import Block, Prices, reduced_costs
 from green_llm.optimizer.block_programme import Data
 from green_llm.optimizer.by_slots import by_slots, prices_of_slots
 from green_llm.optimizer.optimum import Optimum, Point, Task
-from green_llm.optimizer.running import NoSolutionError
+from green_llm.optimizer.running import StoppedError, TimeIsUpError
 from green_llm.optimizer.state import State
 from green_llm.optimizer.units import clustered, coarse, least_delay
 from green_llm.optimizer.units import units as units_of
@@ -45,8 +45,9 @@ def minimise(task: Task, start: Point | None) -> Optimum:
     if task.units.columns <= WHOLE:
         return _whole(task, start)
     if len(task.units.slots) > MANY * task.instance.slots * len(task.instance.sites):
-        return _nearly_closed(task)
-    if any(np.isfinite(row.least) for row in task.rows):
+        return _nearly_closed(task, start if task.terms.names is not None else None)
+    # Both ends of a row's price are open there; a mix of answers is no end of ties.
+    if any(np.isfinite(row.least) for row in task.rows) or (task.rows and task.terms.names is not None):
         return _whole(task, start)
     return by_slots(task, start, NEAREST, _guess(task))
 
@@ -92,8 +93,11 @@ def _hand_on(state: State, to: State) -> None:
         getattr(to, part)[:] = getattr(state, part)
 
 
-def _nearly_closed(task: Task) -> Optimum:
-    """One programme in which each unit begins with its cheapest site at guessed prices, as only few need a second."""
+def _nearly_closed(task: Task, start: Point | None) -> Optimum:
+    """One programme in which each unit begins with its cheapest site at guessed prices, as only few need a second.
+
+    A start is worth its sites too where only ties are left.
+    """
     prices = _prices_of_clusters(task)
     task.state.candidates[:] = False
     block = Block(task.instance, task.units, task.state, 0, task.instance.slots, CLOSE)
@@ -101,6 +105,8 @@ def _nearly_closed(task: Task) -> Optimum:
     terms = task.terms if prices is None else task.priced(prices.coupling)
     block.start_with(terms, 1, prices)
     block.widen(terms)
+    if start is not None:
+        task.state.candidates[:] |= start.shares > 0
     return _optimum(task, block)
 
 
@@ -113,8 +119,13 @@ def _prices_of_clusters(task: Task) -> Prices | None:
     added = max(0.0, least_delay(few) - least_delay(units))
     rows = tuple(replace(row, most=row.most + row.terms.delay * added, least=-np.inf) for row in task.rows)
     try:
-        return _whole(replace(task, units=few, state=State.new(task.instance, few), rows=rows), None).prices
-    except NoSolutionError:
+        guess = replace(
+            task, units=few, state=State.new(task.instance, few), terms=replace(task.terms, names=None), rows=rows
+        )
+        return _whole(guess, None).prices
+    except TimeIsUpError:
+        raise
+    except StoppedError:
         return None
 
 

@@ -13,11 +13,10 @@ import numpy as np
 from green_llm.domain.instance import BoolArray, FloatArray, Instance
 from green_llm.domain.plan import Objective
 from green_llm.optimizer.block import Prices, reduced_costs
-from green_llm.optimizer.block_programme import BlockProgramme, Coupling, Data, assemble, by_cell
+from green_llm.optimizer.block_programme import Coupling, Data, by_cell
 from green_llm.optimizer.names import NAMES_WEIGHT, name_weights
 from green_llm.optimizer.optimum import Point
-from green_llm.optimizer.running import pass_programme, run
-from green_llm.optimizer.solver import FIXING_THRESHOLD, live_highs
+from green_llm.optimizer.solver import FIXING_THRESHOLD
 from green_llm.optimizer.units import Limits, Terms, Units, terms_of
 
 
@@ -44,11 +43,12 @@ class Face:
             total = total.plus(row.terms, float(price))
         reduced = reduced_costs(data, total, prices)
         cheap = reduced - reduced.min(axis=1, keepdims=True, initial=np.inf) <= threshold
-        units = replace(
-            self.units,
-            serving=self.units.serving & (cheap | (point.shares > FIXING_THRESHOLD)),
-            limits=_sides(self.units, data, total, prices, point, threshold),
-        )
+        limits = _sides(self.units, data, total, prices, point, threshold)
+        # Where no energy may go, no share can, even if its own price does not say so.
+        room = limits.balance_most + limits.grid_most - self.units.fixed_energy
+        closed = (data.by_unit(room) <= FIXING_THRESHOLD * data.kwh) & (data.energy > 0)
+        serving = self.units.serving & ((cheap & ~closed) | (point.shares > FIXING_THRESHOLD))
+        units = replace(self.units, serving=serving, limits=limits)
         used = [_worth(data, row.terms, point) for row in self.rows]
         rows = [
             replace(row, most=use, least=use)
@@ -58,54 +58,26 @@ class Face:
         ]
         return Face(self.instance, units, tuple(rows))
 
-    def finish(self, point: Point, scales: dict[Objective, float], deadline: float | None) -> Point:
-        """The point of the face with the least Σ objective / scale + 1e-3 · Σ w λ x / Σ λ; ``point`` is on the face.
-
-        Raises:
-            StoppedError: at the deadline, or HiGHS found no clear end.
-        """
-        data = Data.of(self.instance, self.units, 0, self.instance.slots)
-        programme = assemble(data, self.units.serving, self.rows)
-        cells = point.grid.size
-        programme.column_upper[programme.shares + cells :] = 0.0
-        highs = live_highs()
-        pass_programme(highs, programme, self._costs(data, programme, scales))
-        run(highs, deadline)
-        columns = np.array(highs.getSolution().col_value)
-        shares = np.zeros_like(point.shares)
-        shares[programme.closed, programme.closed_site] = 1.0
-        shares[programme.unit, programme.site] = columns[: programme.shares]
-        grid = columns[programme.shares : programme.shares + cells] * data.kwh
-        return Point(shares, grid.reshape(point.grid.shape))
-
-    def _costs(self, data: Data, programme: BlockProgramme, scales: dict[Objective, float]) -> FloatArray:
-        """The finishing objective, times the number of triples so that the names' part stays above tolerance."""
+    def finishing(self, scales: dict[Objective, float]) -> Terms:
+        """Σ objective / scale + 1e-3 · Σ w λ x / Σ λ: what leaves one point of the face."""
         everything = Terms.none(self.instance)
         for objective in Objective:
             everything = everything.plus(terms_of(self.instance, objective), 1.0 / (scales[objective] or 1.0))
-        count = max(1, len(self.units.triples.slots))
-        share = data.costs_at(everything, programme.unit, programme.site) + self._names(programme)
-        found = np.zeros(len(programme.column_upper))
-        found[: len(share)] = share * count
-        found[len(share) : len(share) + data.grid_limit.size] = everything.grid.ravel() * data.kwh * count
-        return found
+        return replace(everything, names=self._names())
 
-    def _names(self, programme: BlockProgramme) -> FloatArray:
-        """What the names add to every share column."""
+    def _names(self) -> FloatArray:
+        """[U,J] what the names add to a share, of units that have a choice."""
         instance, units, triples = self.instance, self.units, self.units.triples
-        is_open: BoolArray = np.zeros(len(units.slots), dtype=bool)
-        is_open[programme.open] = True
+        choice = units.serving & (units.serving.sum(axis=1, keepdims=True) > 1)
         free = np.nonzero(~triples.fixed)[0]
-        members = free[is_open[units.of_triple[free]]]
-        column_of = np.full(units.delay.shape, -1)
-        column_of[programme.unit, programme.site] = np.arange(programme.shares)
-        row, site = np.nonzero(column_of[units.of_triple[members]] >= 0)
-        n = members[row]
+        row, site = np.nonzero(choice[units.of_triple[free]])
+        n = free[row]
         load = instance.demand[triples.areas, triples.classes, triples.slots]
         weights = name_weights(instance, triples.areas[n], site, triples.classes[n], triples.slots[n])
         weights *= NAMES_WEIGHT * load[n] / max(load.sum(), 1e-300)
-        found = np.bincount(column_of[units.of_triple[n], site], weights=weights, minlength=programme.shares)
-        return np.asarray(found, dtype=np.float64)
+        place = units.of_triple[n] * choice.shape[1] + site
+        found = np.bincount(place, weights=weights, minlength=choice.size)
+        return np.asarray(found, dtype=np.float64).reshape(choice.shape)
 
 
 def _sides(units: Units, data: Data, total: Terms, prices: Prices, point: Point, threshold: float) -> Limits:

@@ -209,7 +209,12 @@ class Solve:
             face = Face(self.instance, self.single, self.rows)
             threshold = FIXING_THRESHOLD * last.scale_or_1 / len(self.single.slots)
             face = face.held(last.terms, optimum.prices, self._at(), threshold)
-            self.point = face.finish(self._at(), self.scales, self.deadline)
+            terms = face.finishing(self.scales)
+            task = Task(
+                self.instance, face.units, State.new(self.instance, face.units), face.rows, terms, 1.0, self.deadline,
+                self.executor,
+            )  # fmt: skip
+            self.point = minimise(task, self._at()).point
         except TimeIsUpError:
             return self.planned(None)
         return self.planned(time.perf_counter() - begun)

@@ -27,6 +27,8 @@ class Terms:
     """[J,T], per kWh of P^g."""
     late: FloatArray | None = None
     """[n] by triple, per second of delay beyond its limit; None: no limit may be exceeded."""
+    names: FloatArray | None = None
+    """[U,J] per share, to break ties; None: nothing."""
 
     @classmethod
     def none(cls, instance: Instance) -> Terms:
@@ -35,10 +37,10 @@ class Terms:
         return cls(0.0, nothing, nothing)
 
     def plus(self, other: Terms, times: float) -> Terms:
-        """This objective plus a multiple of another, in which no limit may be exceeded."""
+        """This objective plus a multiple of another, which has neither ``late`` nor ``names``."""
         return Terms(
             self.delay + times * other.delay, self.facility + times * other.facility, self.grid + times * other.grid,
-            self.late,
+            self.late, self.names,
         )  # fmt: skip
 
 
