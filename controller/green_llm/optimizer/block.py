@@ -123,7 +123,9 @@ class Block:
             chosen = self._near(costs, count)
         else:
             # Without prices of limits, which units will need a second site is not known.
-            chosen = self.data.serving & (costs <= np.partition(costs, count - 1, axis=1)[:, count - 1 : count])
+            chosen = np.zeros(costs.shape, dtype=bool)
+            np.put_along_axis(chosen, np.argpartition(costs, count - 1, axis=1)[:, :count], values=True, axis=1)
+            chosen &= self.data.serving
         self._candidates[without] = chosen[without]
         self._programme = None
 
@@ -132,10 +134,15 @@ class Block:
 
         They are ``count`` per unit.
         """
-        apart = costs - costs.min(axis=1, keepdims=True)
+        cheapest = costs.argmin(axis=1)[:, None]
+        apart = costs - np.take_along_axis(costs, cheapest, axis=1)
         apart /= np.maximum(self.data.energy.max(axis=1, keepdims=True), 1e-9)
+        # Where nothing tells sites apart, only so many are taken.
+        np.put_along_axis(apart, cheapest, values=-1.0, axis=1)
+        found = np.zeros(apart.shape, dtype=bool)
         most = min(apart.size, count * len(apart))
-        return np.asarray(apart <= np.partition(apart, most - 1, axis=None)[most - 1]) & self.data.serving
+        found.ravel()[np.argpartition(apart, most - 1, axis=None)[:most]] = True
+        return found & self.data.serving
 
     def prune(self, terms: Terms) -> None:
         """Let go of candidates that have no share and are not near the cheapest at the prices known."""

@@ -34,14 +34,15 @@ def pass_programme(highs: highspy.Highs, programme: BlockProgramme, costs: Float
 
 
 def run(highs: highspy.Highs, deadline: float | None) -> None:
-    """Run to the optimum, a second time from nothing where the first has no clear end.
+    """Run to the optimum; where a run has no clear end, again from where it stopped, and then from nothing.
 
     Raises:
         TimeIsUpError: at the deadline.
         StoppedError: there is no clear end.
     """
-    for attempt in range(2):
-        if attempt:
+    for attempt in range(3):
+        # Mostly a few iterations are left, where from nothing it is tens of thousands.
+        if attempt == 2:
             highs.clearSolver()
         if deadline is not None:
             left = deadline - time.perf_counter()
