@@ -49,20 +49,18 @@ def stay_close(
     if not len(known):
         return columns
     load = form.instance.demand[_triples(form.layout, known)]
-    distance = np.concatenate([np.zeros(len(first)), np.repeat(load / load.mean(), 2)])
-    tie_break = np.concatenate([_finishing_objective(form, scales)[first], np.zeros(2 * len(known))])
-    programme, solver = _close_programme(form, done, columns, first, known, current[known]), session.solver
-    session.begin_close(programme)
+    near, solver = _Near.of(form, done, columns, first, known, current[known]), session.solver
+    session.begin_close(near.programme)
     moved = columns.copy()
-    nearest = solver.minimise(distance, Method.DUAL, deadline)
+    nearest = solver.minimise(near.distance(load / load.mean()), Method.DUAL, deadline)
     if nearest.ending is not Ending.OPTIMAL:
         return moved
-    session.remember_close(programme)
-    moved[first] = nearest.columns[: len(first)]
+    session.remember_close(near.programme)
+    moved[first] = near.columns(nearest.columns)
     solver.fix_to_optimum(nearest, FIXING_THRESHOLD * len(known))
-    unique = solver.minimise(tie_break, Method.DUAL, deadline)
+    unique = solver.minimise(near.of_columns @ _finishing_objective(form, scales)[first], Method.DUAL, deadline)
     if unique.ending is Ending.OPTIMAL:
-        moved[first] = unique.columns[: len(first)]
+        moved[first] = near.columns(unique.columns)
     return moved
 
 
@@ -102,46 +100,89 @@ class _Rows:
     upper: FloatArray
 
 
-def _close_programme(
-    form: StandardForm,
-    done: Sequence[Done],
-    columns: FloatArray,
-    first: NDArray[np.intp],
-    known: NDArray[np.intp],
-    current: FloatArray,
-) -> Programme:
-    """The first slot's columns, and for each known share two distances: x − above + below = x_current (1 − u)."""
-    rows = _with_budgets(form, done)
-    part = rows.matrix[:, first]
-    elsewhere = rows.matrix @ columns - part @ columns[first]
-    used = np.diff(part.indptr) > 0
-    part = part[used]
-    # What the finished plan uses by rounding beyond a limit must not make this programme infeasible.
-    inside = part @ columns[first]
-    lower = np.minimum((rows.lower - elsewhere)[used], inside)
-    upper = np.maximum((rows.upper - elsewhere)[used], inside)
-    count, width = len(known), len(first)
-    places, factors = [np.searchsorted(first, known)], [np.ones(count)]
-    if form.relaxed:
-        places.append(np.searchsorted(first, form.parts["unserved"].start + form.layout.column_triple[known]))
-        factors.append(current)
-    away = width + 2 * np.arange(count)
-    places, factors = [*places, away, away + 1], [*factors, np.full(count, -1.0), np.ones(count)]
-    matrix = sparse.csr_array(
-        (
-            np.concatenate([part.data, np.stack(factors, axis=1).ravel()]),
-            np.concatenate([part.indices, np.stack(places, axis=1).ravel()]),
-            np.concatenate([part.indptr, part.indptr[-1] + len(places) * np.arange(1, count + 1)]),
-        ),
-        shape=(part.shape[0] + count, width + 2 * count),
-    )
-    return Programme(
-        matrix=matrix,
-        row_lower=np.concatenate([lower, current]),
-        row_upper=np.concatenate([upper, current]),
-        column_lower=np.concatenate([form.column_lower[first], np.zeros(2 * count)]),
-        column_upper=np.concatenate([form.column_upper[first], np.full(2 * count, np.inf)]),
-    )
+@dataclass(frozen=True)
+class _Near:
+    """The first slot by what it adds to the weights in force and takes off: x = x_current (1 − u) + more − less.
+
+    Nothing moved is where it starts, so that a few thousand pairs of which few move are soon done.
+    """
+
+    programme: Programme
+    """Columns: those of the first slot that are no known share, ``more`` by known share, ``less`` by one in force."""
+    of_columns: sparse.csr_array
+    """By its columns, what one unit of each adds to those of the first slot."""
+    base: FloatArray
+    """The first slot's columns where nothing moves: the weights in force, else 0."""
+    pair: NDArray[np.intp]
+    """The known share that each column of ``more`` and ``less`` moves."""
+
+    @classmethod
+    def of(
+        cls,
+        form: StandardForm,
+        done: Sequence[Done],
+        columns: FloatArray,
+        first: NDArray[np.intp],
+        known: NDArray[np.intp],
+        current: FloatArray,
+    ) -> _Near:
+        """For known shares, given by their columns, with the weights in force."""
+        rows = _with_budgets(form, done)
+        part = rows.matrix[:, first]
+        elsewhere = rows.matrix @ columns - part @ columns[first]
+        used = np.diff(part.indptr) > 0
+        part = part[used]
+        # What the finished plan uses by rounding beyond a limit must not make this programme infeasible.
+        inside = part @ columns[first]
+        lower = np.minimum((rows.lower - elsewhere)[used], inside)
+        upper = np.maximum((rows.upper - elsewhere)[used], inside)
+        place, in_force = np.searchsorted(first, known), np.nonzero(current > 0)[0]
+        other = np.setdiff1d(np.arange(len(first)), place)
+        base = np.zeros(len(first))
+        base[place] = current
+        count, pair = len(other), np.concatenate([np.arange(len(known)), in_force])
+        moves = np.arange(count, count + len(pair))
+        entries = [(np.ones(count), np.arange(count), other)]
+        entries += [(np.where(np.arange(len(pair)) < len(known), 1.0, -1.0), moves, place[pair])]
+        owed = sparse.csr_array((0, count + len(pair)))
+        if form.relaxed:
+            # What is not served is taken off the weights in force, and no more than is left can be taken off.
+            unserved = np.searchsorted(first, form.parts["unserved"].start + form.layout.column_triple[known])
+            mine = np.searchsorted(other, unserved)
+            entries += [(-current, mine, place)]
+            less = np.arange(len(in_force))
+            owed = sparse.csr_array(
+                (
+                    np.concatenate([np.ones(len(less)), current[in_force]]),
+                    (np.tile(less, 2), np.concatenate([moves[len(known) :], mine[in_force]])),
+                ),
+                shape=(len(in_force), count + len(pair)),
+            )
+        values, at, to = (np.concatenate(piece) for piece in zip(*entries, strict=True))
+        of_columns = sparse.csr_array((values, (at, to)), shape=(count + len(pair), len(first)))
+        matrix = part @ of_columns.T
+        matrix.eliminate_zeros()
+        began = part @ base
+        owes = np.full(owed.shape[0], -np.inf)
+        programme = Programme(
+            matrix=sparse.csr_array(sparse.vstack([matrix, owed], format="csr")),
+            row_lower=np.concatenate([lower - began, owes]),
+            row_upper=np.concatenate([upper - began, current[in_force][: len(owes)]]),
+            column_lower=np.concatenate([form.column_lower[first][other], np.zeros(len(pair))]),
+            column_upper=np.concatenate([
+                form.column_upper[first][other], form.column_upper[known], current[in_force]
+            ]),
+        )  # fmt: skip
+        return cls(programme, of_columns, base, pair)
+
+    def distance(self, load: FloatArray) -> FloatArray:
+        """Σ load |x − x_current (1 − u)| by its columns; ``load`` is by known share."""
+        weights = load[self.pair]
+        return np.concatenate([np.zeros(self.of_columns.shape[0] - len(weights)), weights])
+
+    def columns(self, found: FloatArray) -> FloatArray:
+        """The first slot's columns."""
+        return np.asarray(self.base + self.of_columns.T @ found)
 
 
 def _with_budgets(form: StandardForm, done: Sequence[Done]) -> _Rows:
