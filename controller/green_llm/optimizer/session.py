@@ -12,7 +12,7 @@ from green_llm.optimizer.kernel import refill
 from green_llm.optimizer.layout import Layout, layout
 from green_llm.optimizer.planner import Planner
 from green_llm.optimizer.solver import Solver
-from green_llm.optimizer.standard_form import Programme, StandardForm
+from green_llm.optimizer.standard_form import StandardForm
 
 ROOM = 1.25
 """How much uses and delays may grow between intervals before the programme's rows change and bases are lost."""
@@ -31,7 +31,6 @@ class Session:
     _layout: Layout | None = None
     _bases: dict[tuple[str, ...], list[highspy.HighsBasis]] = field(default_factory=dict)
     _current: list[highspy.HighsBasis] = field(default_factory=list)
-    _close: tuple[tuple[int, ...], highspy.HighsBasis] | None = None
 
     def form(self, instance: Instance, *, relaxed: bool = False) -> StandardForm:
         """The whole programme of an instance."""
@@ -54,13 +53,3 @@ class Session:
     def remember(self, phase: int) -> None:
         """Keep the basis a phase ended with."""
         self._current[phase : phase + 1] = [self.solver.basis()]
-
-    def begin_close(self, programme: Programme) -> None:
-        """Load a programme that moves the first slot to the weights in force, at the basis of the last interval's."""
-        self.solver.load(programme)
-        if self._close is not None and self._close[0] == programme.matrix.shape:
-            self.solver.start_from(self._close[1])
-
-    def remember_close(self, programme: Programme) -> None:
-        """Keep the basis that the nearest weights were found with."""
-        self._close = (programme.matrix.shape, self.solver.basis())
