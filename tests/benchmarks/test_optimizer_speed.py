@@ -6,14 +6,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Order
-from green_llm.optimizer.measure import DELAY_FIRST, growth_exponent, measure
+from green_llm.optimizer.measure import DELAY_FIRST, growth_exponent, measure, shaken
+from green_llm.optimizer.optimize import optimize
 from green_llm.optimizer.scaled import scaled
+from green_llm.optimizer.session import Session
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
 NOISE = 3.0
@@ -79,3 +83,16 @@ def test_many_pairs_few_sites(capsys: pytest.CaptureFixture[str]) -> None:
             f"{row['peak_rss_bytes'] / 1e6:.0f} MB"
         )
     assert row["peak_rss_bytes"] < 1e9
+
+
+def test_weights_in_force_of_many_pairs(capsys: pytest.CaptureFixture[str]) -> None:
+    instance, session = scaled(2000, 3, 10, 24, seed=0), Session()
+    in_force = np.round(optimize(instance, session=session).plan.shares[..., 0], 3)
+    result = optimize(replace(shaken(instance, 0), current_shares=in_force), session=session)
+    solving = result.seconds - result.finishing_seconds
+    with capsys.disabled():
+        print(f"\n2000-3-10-24 with weights in force: {solving:.1f} s, finishing {result.finishing_seconds:.1f} s")
+    moved = np.abs(result.plan.shares[..., 0] - in_force).sum(axis=1)
+    assert (result.method, result.fallback_reason) == ("decomposition", None)
+    assert (moved > 1e-9).mean() < 0.1
+    assert result.finishing_seconds <= 3.0 * solving

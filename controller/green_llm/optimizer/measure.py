@@ -91,7 +91,7 @@ def measure(
                 for phase, optimum in zip(cold.phases, optima, strict=True)
             ]
         facts.append(hardness(instance, cold.plan))
-        following = optimize(_shaken(instance, seed), order, session=session)
+        following = optimize(shaken(instance, seed), order, session=session)
         for name, result in (("cold", cold), ("next", following)):
             seconds[name].append(result.seconds - result.finishing_seconds)
             seconds["finishing"].append(result.finishing_seconds / max(1e-9, result.seconds - result.finishing_seconds))
@@ -183,7 +183,7 @@ def hardness(instance: Instance, plan: Plan) -> dict[str, float]:
     }
 
 
-def _shaken(instance: Instance, seed: int, by: float = 0.03) -> Instance:
+def shaken(instance: Instance, seed: int, by: float = 0.03) -> Instance:
     """An interval later: demand, prices, carbon and renewables each changed by up to ``by``."""
     rng = np.random.default_rng(seed)
     changed = {name: getattr(instance, name) for name in SHAKEN}
