@@ -26,6 +26,8 @@ NEWS = 1e-2 * GAP
 ROUNDS = 300
 ROOM = 1.25
 """Prices may move by this factor at first."""
+ROOM_BELOW = 8.0
+"""The same where they begin at the most they can be: to 0 at once would turn every slot's basis over."""
 SMALL = 1e-2
 """A price that matters: of the objective's scale for a row's unit."""
 
@@ -44,8 +46,9 @@ def by_slots(task: Task, start: Point | None, sites: int, prices: Prices | None)
         TimeIsUpError: at the deadline.
         StoppedError: HiGHS found no clear end, or the bounds did not meet.
     """
-    guess, room = _first_prices(task, prices)
-    blocks = _blocks(task, sites, guess, prices)
+    blocks = _blocks(task)
+    guess, room = _first_prices(task, blocks, start, prices)
+    _begin(task, blocks, sites, guess, prices)
     mix = _Mix(task, blocks, Master(len(blocks), task.rows, task.scale / len(blocks), task.deadline))
     if start is not None:
         mix.add({t: _answer_of(start, task.units, t) for t in range(len(blocks))})
@@ -60,19 +63,23 @@ def by_slots(task: Task, start: Point | None, sites: int, prices: Prices | None)
 
 def prices_of_slots(task: Task, sites: int, prices: Prices) -> Prices:
     """Prices of limits, slot by slot, those of the coupling rows given."""
-    blocks = _blocks(task, sites, prices.coupling, prices)
+    blocks = _blocks(task)
+    _begin(task, blocks, sites, prices.coupling, prices)
     answers = _ask(task, blocks, prices.coupling)
     for block in blocks:
         block.keep_basis()
     return _together(answers, prices.coupling)
 
 
-def _blocks(task: Task, sites: int, multipliers: FloatArray, prices: Prices | None) -> list[Block]:
-    blocks = [Block(task.instance, task.units, task.state, t, t + 1) for t in range(task.instance.slots)]
+def _blocks(task: Task) -> list[Block]:
+    return [Block(task.instance, task.units, task.state, t, t + 1) for t in range(task.instance.slots)]
+
+
+def _begin(task: Task, blocks: Sequence[Block], sites: int, multipliers: FloatArray, prices: Prices | None) -> None:
+    """Give units that have no candidate some."""
     total = task.priced(multipliers)
     for t, block in enumerate(blocks):
         block.start_with(total, sites, None if prices is None else prices.of_slot(t))
-    return blocks
 
 
 def _ask(task: Task, blocks: Sequence[Block], multipliers: FloatArray) -> list[Answer]:
@@ -81,14 +88,34 @@ def _ask(task: Task, blocks: Sequence[Block], multipliers: FloatArray) -> list[A
     return list(task.executor.map(lambda block: block.solve(total, task.unit, task.deadline), blocks))
 
 
-def _first_prices(task: Task, prices: Prices | None) -> tuple[FloatArray, float]:
+def _first_prices(
+    task: Task, blocks: Sequence[Block], start: Point | None, prices: Prices | None
+) -> tuple[FloatArray, float]:
     """Prices of the coupling rows to begin with, and the factor by which they may move."""
     known = task.state.multipliers
     if len(known) == len(task.rows):
         return np.array(known), ROOM
     if prices is not None:
         return prices.coupling, ROOM**2
+    if start is not None and len(known) == len(task.rows) - 1:
+        return _after_a_phase(task, blocks, start), ROOM_BELOW
     return np.zeros(len(task.rows)), np.inf
+
+
+def _after_a_phase(task: Task, blocks: Sequence[Block], start: Point) -> FloatArray:
+    """Prices at which the answers of the phase before are nearly the best: every slot's basis is there.
+
+    No price of the newest row is above what the objective can gain from where it starts per unit of the row's room
+    there; the rows before it are worth to it what they were to that phase.
+    """
+    newest, answers = task.rows[-1], [_answer_of(start, task.units, t) for t in range(len(blocks))]
+    most, used = (
+        sum(block.measure(terms, answer) for block, answer in zip(blocks, answers, strict=True))
+        for terms in (task.terms, newest.terms)
+    )
+    room = newest.most - used
+    price = max(most, 0.0) / room if room > 0 else 0.0
+    return price * np.array([*task.state.multipliers, 1.0])
 
 
 @dataclass
