@@ -28,6 +28,8 @@ ROOM = 1.25
 """Prices may move by this factor at first."""
 ROOM_BELOW = 8.0
 """The same where they begin at the most they can be: to 0 at once would turn every slot's basis over."""
+DEAREST = 1e3
+"""Of the objective's scale for a row's unit: where they begin at most, well below what exceeding a limit costs a slot."""
 SMALL = 1e-2
 """A price that matters: of the objective's scale for a row's unit."""
 
@@ -114,7 +116,8 @@ def _after_a_phase(task: Task, blocks: Sequence[Block], start: Point) -> FloatAr
         for terms in (task.terms, newest.terms)
     )
     room = newest.most - used
-    price = max(most, 0.0) / room if room > 0 else 0.0
+    dearest = DEAREST * task.scale / newest.unit
+    price = min(max(most, 0.0) / room, dearest) if room > 0 else 0.0
     return price * np.array([*task.state.multipliers, 1.0])
 
 

@@ -51,6 +51,7 @@ class Master:
         self._highs.setOptionValue("dual_feasibility_tolerance", TOLERANCE)
         self.unit /= FINER
         self.multipliers = np.zeros(len(self.rows))
+        self._counted = np.ones(2 * len(self.rows), dtype=bool)
         nothing = np.empty(0)
         for _ in range(self.slots):
             self._highs.addRow(1.0, 1.0, 0, nothing.astype(np.int32), nothing)
@@ -66,6 +67,8 @@ class Master:
         units = np.array([row.unit for row in self.rows]) / self.unit
         dear = PENALTY * FINER
         costs = np.concatenate([np.minimum(most * units, dear), -np.minimum(least * units, dear)])
+        # What a row leaves over is no excess where nothing is paid for it.
+        self._counted = costs != 0
         self._highs.changeColsCost(len(costs), np.arange(len(costs), dtype=np.int32), costs)
 
     def add(self, slot: int, answer: Answer, value: float, used: Sequence[float]) -> None:
@@ -85,7 +88,7 @@ class Master:
         self.worth = duals[: self.slots]
         self.multipliers = np.maximum(-duals[self.slots :], 0.0) / np.array([row.unit for row in self.rows])
         columns = np.array(found.col_value)
-        self.excess = float(columns[: 2 * count].max(initial=0.0))
+        self.excess = float(columns[: 2 * count][self._counted].max(initial=0.0))
         self._weights = columns[2 * count :]
 
     @property
