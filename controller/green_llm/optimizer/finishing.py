@@ -183,8 +183,8 @@ class _Near:
         return np.concatenate([np.zeros(self.of_columns.shape[0] - len(weights)), weights])
 
     def columns(self, found: FloatArray) -> FloatArray:
-        """The first slot's columns."""
-        return np.asarray(self.base + self.of_columns.T @ found)
+        """The first slot's columns, all ≥ 0: what is taken off whole leaves no rounding below."""
+        return np.asarray(np.maximum(self.base + self.of_columns.T @ found, 0.0))
 
 
 def _with_budgets(form: StandardForm, done: Sequence[Done]) -> _Rows:
