@@ -41,6 +41,8 @@ EXCEEDED = 1e-7
 ROUNDS = 400
 NEAR = 2
 """Candidates per unit that are kept for the next interval."""
+TIE = 1e-6
+"""Of the mean cost: what the mean delay counts where sites are chosen to begin with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +118,7 @@ class Block:
             return
         if prices is not None:
             self.prices = prices
-        costs = self._reduced(terms)
+        costs = self._ranked(terms)
         if count >= costs.shape[1]:
             chosen = self.data.serving
         elif prices is not None:
@@ -149,12 +151,11 @@ class Block:
         basis = self._basis
         if basis is None or not self._candidates.size:
             return
-        programme, limited = basis.programme, self.data.limited_unit
-        near = self._near(self._reduced(terms), NEAR)
+        programme = basis.programme
+        near = self._near(self._ranked(terms), NEAR)
         near[programme.closed, programme.closed_site] = True
         used = basis.columns[: programme.shares] > 0
         near[programme.unit[used], programme.site[used]] = True
-        near[limited] = True
         self._candidates &= near
 
     def widen(self, terms: Terms) -> None:
@@ -245,6 +246,12 @@ class Block:
         """[U,J] cost of one full share at the prices known; inf where it may not go."""
         return reduced_costs(self.data, total, self.prices)
 
+    def _ranked(self, terms: Terms) -> FloatArray:
+        """[U,J] nearly the same: of sites that cost the same, the nearer is chosen; that spreads areas, and keeps limits."""
+        found, delay = self._reduced(terms), self.data.delay
+        size = np.abs(found[np.isfinite(found)]).mean()
+        return found + TIE * (size or 1.0) / (delay.mean() or 1.0) * delay
+
     def _run(self, terms: Terms, unit: float, penalty: float, deadline: float | None) -> FloatArray:
         """One run of HiGHS; the columns, while prices and basis are kept."""
         fresh = self._programme is None
@@ -277,7 +284,8 @@ class Block:
         # A coupling row's unit is that of all slots.
         over[programme.elastic >= programme.ends[SERVED]] *= max(1, len(self._candidates))
         if terms.late is not None:
-            over[programme.in_part(DELAY)] = terms.late[self.data.limited] * self.data.delay_unit / unit
+            limits = programme.limits
+            over[programme.in_part(DELAY)] = (terms.late[self.data.limited] * self.data.delay_unit)[limits] / unit
         return np.concatenate([share / unit, grid / unit, over])
 
     def _start(self, programme: BlockProgramme, terms: Terms) -> None:
@@ -287,7 +295,7 @@ class Block:
         without[programme.unit[share == BASIC]] = False
         without = programme.open[without[programme.open]]
         if len(without):
-            costs = np.where(self._candidates[without], self._reduced(terms)[without], np.inf)
+            costs = np.where(self._candidates[without], self._ranked(terms)[without], np.inf)
             chosen = np.full(len(self._candidates), -1)
             chosen[without] = costs.argmin(axis=1)
             share[chosen[programme.unit] == programme.site] = BASIC
@@ -296,14 +304,14 @@ class Block:
         over = np.concatenate([self._over, np.zeros(max(0, limits - len(self._over)), np.int8)])[:limits]
         coupling = (self._state.coupling + [BASIC] * len(self._coupling))[: len(self._coupling)]
         rows = np.concatenate([
-            self._balance.ravel(), self._capacity[data.capacity_rows], self._state.delay[data.limited],
+            self._balance.ravel(), self._capacity[data.capacity_rows], self._state.delay[data.limited[programme.limits]],
             np.zeros(len(programme.open), np.int8), np.array(coupling, dtype=np.int8),
         ])  # fmt: skip
+        columns = np.concatenate([share, self._grid.ravel(), over])
         basis = highspy.HighsBasis()
-        basis.col_status = STATUSES[np.concatenate([share, self._grid.ravel(), over])].tolist()
-        basis.row_status = STATUSES[rows].tolist()
+        basis.col_status, basis.row_status = STATUSES[columns].tolist(), STATUSES[rows].tolist()
         # Alien: HiGHS completes it where statuses do not add up to a basis.
-        basis.valid, basis.alien = True, True
+        basis.valid, basis.alien = True, int((columns == BASIC).sum() + (rows == BASIC).sum()) != len(rows)
         self._highs.setBasis(basis)
 
     def _set_prices(self, programme: BlockProgramme, duals: FloatArray, terms: Terms) -> None:
@@ -313,12 +321,14 @@ class Block:
         capacity = np.zeros_like(data.capacity)
         duals = np.maximum(duals, np.where(np.isfinite(programme.row_lower), -np.inf, 0.0))
         capacity[data.capacity_rows] = duals[programme.part(CAPACITY)] / data.capacity_unit
+        delay = np.zeros(len(data.limit))
+        delay[programme.limits] = duals[programme.part(DELAY)] / data.delay_unit[programme.limits]
         self.prices = Prices(
             balance=(duals[programme.part(BALANCE)] / data.kwh).reshape(self._grid.shape),
             capacity=capacity,
             # No limit's price is above what exceeding it costs, and none is for a side that is not there.
             delay=np.minimum(
-                duals[programme.part(DELAY)] / data.delay_unit,
+                delay,
                 np.where(np.isinf(data.limit), 0.0, np.inf if terms.late is None else terms.late[data.limited]),
             ),
             coupling=duals[programme.part(COUPLING)] / np.array([row.unit for row in self._coupling]),
@@ -338,7 +348,8 @@ class Block:
         self._grid[:] = column[shares : shares + cells].reshape(self._grid.shape)
         self._balance[:] = row[programme.part(BALANCE)].reshape(self._grid.shape)
         self._capacity[data.capacity_rows] = row[programme.part(CAPACITY)]
-        self._state.delay[data.limited] = row[programme.part(DELAY)]
+        self._state.delay[data.limited] = BASIC
+        self._state.delay[data.limited[programme.limits]] = row[programme.part(DELAY)]
         if self._coupling:
             self._state.coupling[:] = row[programme.part(COUPLING)].tolist()
 

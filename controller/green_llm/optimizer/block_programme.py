@@ -106,6 +106,11 @@ class Data:
         """[J,T] spread to the units, [U,J] (one row where all are of one slot)."""
         return per_cell.T if per_cell.shape[1] == 1 else per_cell.T[self.slot]
 
+    def can_break(self, candidates: BoolArray) -> BoolArray:
+        """Whether shares at candidates [U,J] can break each delay limit, [n]."""
+        slower = candidates[self.limited_unit] & (self.limited_seconds > self.limit[:, None])
+        return np.asarray(slower.any(axis=1) | np.isfinite(self.delay_least))
+
     def costs_at(self, terms: Terms, unit: IndexArray, site: IndexArray) -> FloatArray:
         """[m] the same for some units and sites."""
         found = terms.delay * self.delay[unit, site] if terms.delay else np.zeros(len(unit))
@@ -139,10 +144,12 @@ class BlockProgramme:
     """A programme by columns, and what its columns stand for."""
 
     open: IndexArray
-    """Units with a row: more than one candidate, or a delay limit."""
+    """Units with a row: more than one candidate, or a delay limit that has one."""
     closed: IndexArray
     """Units whose only candidate is known."""
     closed_site: IndexArray
+    limits: IndexArray
+    """Delay limits of the block that have a row: those that the candidates can break."""
     unit: IndexArray
     """[n] unit of each share column."""
     site: IndexArray
@@ -175,35 +182,36 @@ class BlockProgramme:
 
 def assemble(data: Data, candidates: BoolArray, coupling: Sequence[Coupling]) -> BlockProgramme:
     """The programme of a block for candidates [U,J]; every unit has at least one."""
-    limited = np.zeros(len(candidates), dtype=bool)
-    limited[data.limited_unit] = True
-    is_open = (candidates.sum(axis=1) > 1) | limited
+    limits = np.nonzero(data.can_break(candidates))[0]
+    limited_unit, delay_unit = data.limited_unit[limits], data.delay_unit[limits]
+    is_open = candidates.sum(axis=1) > 1
+    is_open[limited_unit] = True
     opened, closed = np.nonzero(is_open)[0], np.nonzero(~is_open)[0]
     closed_site = candidates[closed].argmax(axis=1)
     place, site = np.nonzero(candidates[opened])
     unit = opened[place]
     sites, count = data.capacity.shape[1:]
     cells, shares, slot = sites * count, len(unit), data.slot[unit]
-    ends = np.cumsum([cells, len(data.capacity_unit), len(data.limit), len(opened), len(coupling)])
+    ends = np.cumsum([cells, len(data.capacity_unit), len(limits), len(opened), len(coupling)])
     columns = np.arange(shares)
     grid = shares + np.arange(cells)
     parts = [(data.energy[unit, site] / data.kwh, site * count + slot, columns)]
     capacity_parts, capacity_sides = _capacities(data, unit, site, slot, closed, closed_site, int(ends[BALANCE]))
     parts += capacity_parts
-    if len(data.limit):
+    if len(limits):
         column_of = np.full(candidates.shape, -1)
         column_of[unit, site] = columns
-        row, at = np.nonzero(column_of[data.limited_unit] >= 0)
-        scaled = data.limited_seconds[row, at] / data.delay_unit[row]
-        parts.append((scaled, ends[CAPACITY] + row, column_of[data.limited_unit[row], at]))
+        row, at = np.nonzero(candidates[limited_unit])
+        scaled = data.limited_seconds[limits[row], at] / delay_unit[row]
+        parts.append((scaled, ends[CAPACITY] + row, column_of[limited_unit[row], at]))
     parts.append((np.ones(shares), ends[DELAY] + place, columns))
     parts.append((-np.ones(cells), np.arange(cells), grid))
     taken = _at_sites(data, data.energy, closed, closed_site)
     lower, upper = np.full(int(ends[COUPLING]), -np.inf), np.ones(int(ends[COUPLING]))
     lower[:cells], upper[:cells] = (((side - taken) / data.kwh).ravel() for side in (data.least, data.available))
     lower[cells : ends[CAPACITY]], upper[cells : ends[CAPACITY]] = capacity_sides
-    lower[ends[CAPACITY] : ends[DELAY]] = data.delay_least / data.delay_unit
-    upper[ends[CAPACITY] : ends[DELAY]] = data.limit / data.delay_unit
+    lower[ends[CAPACITY] : ends[DELAY]] = data.delay_least[limits] / delay_unit
+    upper[ends[CAPACITY] : ends[DELAY]] = data.limit[limits] / delay_unit
     lower[ends[DELAY] : ends[SERVED]] = 1.0
     for m, row_of in enumerate(coupling):
         shared = data.costs_at(row_of.terms, unit, site)
@@ -223,7 +231,7 @@ def assemble(data: Data, candidates: BoolArray, coupling: Sequence[Coupling]) ->
     values, rows, places = (np.concatenate(piece) for piece in zip(*parts, strict=True))
     order = np.argsort(places, kind="stable")
     return BlockProgramme(
-        open=opened, closed=closed, closed_site=closed_site, unit=unit, site=site, ends=ends,
+        open=opened, closed=closed, closed_site=closed_site, limits=limits, unit=unit, site=site, ends=ends,
         starts=np.searchsorted(places[order], np.arange(width + 1)), rows=rows[order], values=values[order], row_lower=lower,
         row_upper=upper, elastic=elastic,
         column_lower=np.concatenate([np.zeros(shares), (data.grid_least / data.kwh).ravel(), np.zeros(len(elastic))]),

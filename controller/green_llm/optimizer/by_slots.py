@@ -26,8 +26,8 @@ NEWS = 1e-2 * GAP
 ROUNDS = 300
 ROOM = 1.25
 """Prices may move by this factor at first."""
-ROOM_BELOW = 8.0
-"""The same where they begin at the most they can be: to 0 at once would turn every slot's basis over."""
+WIDEST = 8.0
+"""The same at most, and where they begin at the most they can be: to 0 at once would turn every slot's basis over."""
 DEAREST = 1e3
 """Of the objective's scale for a row's unit: where they begin at most, well below what exceeding a limit costs a slot."""
 SMALL = 1e-2
@@ -100,7 +100,7 @@ def _first_prices(
     if prices is not None:
         return prices.coupling, ROOM**2
     if start is not None and len(known) == len(task.rows) - 1:
-        return _after_a_phase(task, blocks, start), ROOM_BELOW
+        return _after_a_phase(task, blocks, start), WIDEST
     return np.zeros(len(task.rows)), np.inf
 
 
@@ -152,7 +152,7 @@ class _Mix:
                 bound, prices, centre = proved, _together(answers, asked), asked
             if number:
                 # The master would have gone on: what keeps it is too small. Or it went too far.
-                room = np.sqrt(room) if not better else room if master.keeps_all else room**2
+                room = np.sqrt(room) if not better else room if master.keeps_all else min(room**2, max(room, WIDEST))
             news = {t: a for t, a in enumerate(answers) if not number or a.value < master.worth[t] - NEWS * task.scale}
             self.add(news)
             if not news:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +12,9 @@ from green_llm.optimizer.block import Block, Prices, reduced_costs
 from green_llm.optimizer.block_programme import Data
 from green_llm.optimizer.by_slots import by_slots, prices_of_slots
 from green_llm.optimizer.optimum import Optimum, Point, Task
-from green_llm.optimizer.running import StoppedError, TimeIsUpError
+from green_llm.optimizer.running import NoSolutionError, StoppedError, TimeIsUpError
 from green_llm.optimizer.state import State
-from green_llm.optimizer.units import clustered, coarse, least_delay
+from green_llm.optimizer.units import clustered, coarse, least_delay, loose_units
 from green_llm.optimizer.units import units as units_of
 
 WHOLE = 60_000
@@ -49,7 +51,7 @@ def minimise(task: Task, start: Point | None) -> Optimum:
     # Both ends of a row's price are open there; a mix of answers is no end of ties.
     if any(np.isfinite(row.least) for row in task.rows) or (task.rows and task.terms.names is not None):
         return _whole(task, start)
-    return by_slots(task, start, NEAREST, _guess(task))
+    return by_slots(task, start, NEAREST, _guess(task, FEW))
 
 
 def exactly(task: Task, near: Optimum) -> Optimum:
@@ -62,35 +64,30 @@ def exactly(task: Task, near: Optimum) -> Optimum:
     data = Data.of(task.instance, task.units, 0, task.instance.slots)
     reduced = reduced_costs(data, task.priced(near.prices.coupling), near.prices)
     close = reduced - reduced.min(axis=1, keepdims=True, initial=np.inf) <= NEAR * task.unit
-    task.state.candidates[:] = close | (near.point.shares > 0)
+    task.state.candidates[:] = (close | (near.point.shares > 0)) & task.units.serving
     block = Block(task.instance, task.units, task.state, 0, task.instance.slots)
     block.couple(task.rows)
     return _optimum(task, block)
 
 
-def _guess(task: Task) -> Prices | None:
-    """Prices of limits and rows by a few members of every merged unit; None where there is better or nothing."""
-    if task.merged is None or task.state.candidates.any():
+def _guess(task: Task, members: Sequence[int]) -> Prices | None:
+    """Prices of limits and rows by a few of the units that would merge; None where there is better or nothing."""
+    if task.state.candidates.any() or task.terms.late is not None:
         return None
-    prices = None
-    for members in FEW:
-        few = coarse(task.units, task.merged, members)
-        if 3 * few.columns > task.units.columns:
-            break
-        state = State.new(task.instance, few)
-        _hand_on(task.state, state)
-        part = replace(task, units=few, state=state)
-        prices = (
-            _whole(part, None).prices if prices is None else prices_of_slots(part, len(task.instance.sites), prices)
-        )
-        _hand_on(state, task.state)
+    if task.terms.delay and not task.rows:
+        # All prices would be made of the few's own delays.
+        return None
+    loose, prices = loose_units(task.instance, task.units.triples), None
+    with contextlib.suppress(NoSolutionError):
+        for count in members:
+            few = coarse(task.units, loose, count)
+            if 3 * few.columns > task.units.columns:
+                break
+            part = replace(task, units=few, state=State.new(task.instance, few))
+            prices = (
+                _whole(part, None).prices if prices is None else prices_of_slots(part, len(task.instance.sites), prices)
+            )
     return prices
-
-
-def _hand_on(state: State, to: State) -> None:
-    """What a basis says of the cells, whatever the units."""
-    for part in ("grid", "balance", "capacity"):
-        getattr(to, part)[:] = getattr(state, part)
 
 
 def _nearly_closed(task: Task, start: Point | None) -> Optimum:
@@ -106,14 +103,14 @@ def _nearly_closed(task: Task, start: Point | None) -> Optimum:
     block.start_with(terms, 1, prices)
     block.widen(terms)
     if start is not None:
-        task.state.candidates[:] |= start.shares > 0
+        task.state.candidates[:] |= (start.shares > 0) & task.units.serving
     return _optimum(task, block)
 
 
 def _prices_of_clusters(task: Task) -> Prices | None:
     """Prices of limits and rows if alike units had common shares; None where that keeps no row."""
     units = task.units
-    merged = task.merged or units_of(task.instance, units.triples, merged=True)
+    merged = units_of(task.instance, units.triples, merged=True)
     few = clustered(units, merged, max(1, CLUSTERED // max(1, len(merged.slots))))
     # What common shares add to delay is no reason to be short of a row.
     added = max(0.0, least_delay(few) - least_delay(units))
@@ -132,9 +129,12 @@ def _prices_of_clusters(task: Task) -> Prices | None:
 def _whole(task: Task, start: Point | None) -> Optimum:
     block = Block(task.instance, task.units, task.state, 0, task.instance.slots)
     block.couple(task.rows)
-    block.start_with(task.terms, len(task.instance.sites) if task.units.columns <= EVERY_SITE else NEAREST)
+    every = task.units.columns <= EVERY_SITE
+    prices = None if every else _guess(task, FEW[:1])
+    terms = task.terms if prices is None else task.priced(prices.coupling)
+    block.start_with(terms, len(task.instance.sites) if every else NEAREST, prices)
     if start is not None:
-        task.state.candidates[:] |= start.shares > 0
+        task.state.candidates[:] |= (start.shares > 0) & task.units.serving
     return _optimum(task, block)
 
 

@@ -26,8 +26,6 @@ class Task:
     """Size of the objective, > 0."""
     deadline: float | None
     executor: Executor
-    merged: Units | None = None
-    """What the units merge to where delay does not count."""
 
     @property
     def unit(self) -> float:

@@ -252,7 +252,6 @@ class Solve:
         self.state = self.state or State.new(self.instance, self.units)
         task = Task(
             self.instance, self.units, self.state, self.rows, goal.terms, goal.scale_or_1, self.deadline, self.executor,
-            self.merged if self.units is self.single else None,
         )  # fmt: skip
         optimum = minimise(task, self.point)
         self.planner.keep(phases, self.instance, self.units, self.state)

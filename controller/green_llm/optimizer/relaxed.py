@@ -23,7 +23,7 @@ from green_llm.optimizer.optimum import Optimum
 from green_llm.optimizer.planner import CannotError, Goal, Planned, Planner, Solve
 from green_llm.optimizer.running import NoSolutionError, TimeIsUpError
 from green_llm.optimizer.solver import FIXING_THRESHOLD
-from green_llm.optimizer.units import Limits, Terms, Triples, Units, terms_of, units
+from green_llm.optimizer.units import Limits, Terms, Triples, Units, loose_units, terms_of
 
 NOWHERE = ""
 """No site has this name."""
@@ -101,8 +101,7 @@ class _Relaxed(Solve):
     def _serve(self, name: str, size: float) -> None:
         """Leave as little unserved as can be: without delay limits, which may be exceeded, areas merge."""
         later = self.merged or self.single
-        unlimited = replace(self.triples, limit=np.full_like(self.triples.limit, np.inf))
-        together = units(self.instance, unlimited, merged=True)
+        together = loose_units(self.instance, self.triples)
         self.units = replace(together, triples=self.triples, limits=Limits.of(self.instance, self.triples))
         facility = np.zeros_like(self.instance.electricity_price)
         facility[-1] = 1.0 / self.kwh_per_query

@@ -216,10 +216,15 @@ def units(instance: Instance, triples: Triples, *, merged: bool) -> Units:
     )  # fmt: skip
 
 
-def coarse(fine: Units, merged: Units, few: int) -> Units:
-    """At most ``few`` members of every merged unit, each standing for its part of them.
+def loose_units(instance: Instance, triples: Triples) -> Units:
+    """The units if no delay limit could be broken: as few as can be."""
+    return units(instance, replace(triples, limit=np.full_like(triples.limit, np.inf)), merged=True)
 
-    Energy and use of every merged unit stay what they are, and so does every limit; only its delay is an estimate.
+
+def coarse(fine: Units, merged: Units, few: int) -> Units:
+    """At most ``few`` members of every merged unit, each standing for its part of them; no delay limit is theirs.
+
+    Energy and use of every merged unit stay what they are, and so does every other limit; its delay is an estimate.
     """
     triples, owner = fine.triples, _owners(fine, merged)
     order = np.argsort(owner, kind="stable")
@@ -240,6 +245,7 @@ def coarse(fine: Units, merged: Units, few: int) -> Units:
         starts=np.searchsorted(fine.slots[chosen], np.arange(len(fine.starts))), serving=fine.serving[chosen],
         delay=fine.delay[chosen] * weight[:, None], energy=merged.energy[of_merged] / taken[of_merged][:, None],
         use=merged.use[:, of_merged] / taken[of_merged][:, None],
+        limited=fine.limited[:0], limited_starts=np.zeros_like(fine.limited_starts),
     )  # fmt: skip
 
 
