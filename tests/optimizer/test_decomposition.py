@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from green_llm.domain import instance_file
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Objective, Order, Result, Spent, Termination, Tolerance
-from green_llm.optimizer import Planner, Session, block, decomposition, optimize, running, weighted
+from green_llm.optimizer import Planner, Session, decomposition, optimize, running, weighted
 from green_llm.optimizer.block_programme import BALANCE, CAPACITY, DELAY, SERVED, Data, assemble
 from green_llm.optimizer.coefficients import scales
 from green_llm.optimizer.compilation import compile_model
@@ -384,7 +384,7 @@ def test_a_live_planner_outlives_what_happens_to_it(monkeypatch: pytest.MonkeyPa
         def fail(*_args: Any) -> None:
             raise StoppedError("HiGHS found no clear end: Unknown")
 
-        broken.setattr(block, "run", fail)
+        broken.setattr(running, "run", fail)
         fallen = optimize(base, session=session)
     assert (fallen.method, fallen.fallback_reason) == ("lexicographic", "HiGHS found no clear end: Unknown")
     assert [p.optimum for p in fallen.phases] == pytest.approx([p.optimum for p in after.phases], rel=1e-8)
@@ -422,7 +422,7 @@ def test_out_of_time_at_any_moment_leaves_a_whole_plan(after: int, monkeypatch: 
             raise running.TimeIsUpError
         real(highs, deadline)
 
-    for module in ("block", "master"):
+    for module in ("running", "master"):
         monkeypatch.setattr(f"green_llm.optimizer.{module}.run", run)
     result = optimize(instance)
     reached = len(result.phases)

@@ -26,7 +26,7 @@ from green_llm.optimizer.block_programme import (
     assemble,
 )
 from green_llm.optimizer.layout import IndexArray
-from green_llm.optimizer.running import NoSolutionError, StoppedError, pass_programme, run
+from green_llm.optimizer.running import NoSolutionError, Steps, StoppedError, pass_programme
 from green_llm.optimizer.solver import FEASIBILITY_TOLERANCE, live_highs
 from green_llm.optimizer.state import BASIC, LOWER, State
 from green_llm.optimizer.units import Terms, Units
@@ -183,18 +183,17 @@ class Block:
         rank = np.arange(len(order)) - begins[slot[order]]
         return np.asarray(order[rank < most[slot[order]]])
 
-    def solve(self, terms: Terms, unit: float, deadline: float | None) -> Answer:
-        """The optimum under an objective, which the solver sees in ``unit``.
+    def steps(self, terms: Terms, unit: float) -> Steps[Answer]:
+        """The optimum under an objective, which the solver sees in ``unit``, in steps.
 
         Raises:
             NoSolutionError: no solution keeps every limit.
-            TimeIsUpError: at the deadline.
-            StoppedError: HiGHS found no clear end.
+            StoppedError: sifting found no end.
         """
         penalties = iter(PENALTIES)
         penalty = next(penalties)
         for _ in range(ROUNDS):
-            columns = self._run(terms, unit, penalty, deadline)
+            columns = yield from self._run(terms, unit, penalty)
             total = terms
             for price, row in zip(self.prices.coupling, self._coupling, strict=True):
                 total = total.plus(row.terms, float(price))
@@ -255,8 +254,8 @@ class Block:
         size = np.abs(found[np.isfinite(found)]).mean()
         return found + TIE * (size or 1.0) / (delay.mean() or 1.0) * delay
 
-    def _run(self, terms: Terms, unit: float, penalty: float, deadline: float | None) -> FloatArray:
-        """One run of HiGHS; the columns, while prices and basis are kept."""
+    def _run(self, terms: Terms, unit: float, penalty: float) -> Steps[FloatArray]:
+        """One run of HiGHS, if there is need; the columns, while prices and basis are kept."""
         fresh = self._programme is None
         if fresh:
             self.keep_basis()
@@ -270,7 +269,7 @@ class Block:
                 self._start(programme, terms)
             else:
                 self._highs.changeColsCost(len(costs), np.arange(len(costs), dtype=np.int32), costs)
-            run(self._highs, deadline)
+            yield self._highs
             self._basis, self._given = Basis.of(self._highs, programme), None
             duals = self._basis.row_duals
         self._set_prices(programme, -duals * unit, terms)

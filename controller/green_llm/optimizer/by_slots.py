@@ -16,7 +16,7 @@ from green_llm.domain.instance import FloatArray
 from green_llm.optimizer.block import Answer, Block, Prices
 from green_llm.optimizer.master import Master
 from green_llm.optimizer.optimum import Optimum, Point, Task
-from green_llm.optimizer.running import NoSolutionError, StoppedError
+from green_llm.optimizer.running import NoSolutionError, StoppedError, together
 from green_llm.optimizer.units import Units
 
 GAP = 1e-10
@@ -87,7 +87,7 @@ def _begin(task: Task, blocks: Sequence[Block], sites: int, multipliers: FloatAr
 def _ask(task: Task, blocks: Sequence[Block], multipliers: FloatArray) -> list[Answer]:
     """Every slot's best answer at prices of the coupling rows, in parallel."""
     total = task.priced(multipliers)
-    return list(task.executor.map(lambda block: block.solve(total, task.unit, task.deadline), blocks))
+    return together([block.steps(total, task.unit) for block in blocks], task.executor, task.deadline)
 
 
 def _first_prices(

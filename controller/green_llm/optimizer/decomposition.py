@@ -12,7 +12,7 @@ from green_llm.optimizer.block import Block, Prices, reduced_costs
 from green_llm.optimizer.block_programme import Data
 from green_llm.optimizer.by_slots import by_slots, prices_of_slots
 from green_llm.optimizer.optimum import Optimum, Point, Task
-from green_llm.optimizer.running import NoSolutionError, StoppedError, TimeIsUpError
+from green_llm.optimizer.running import NoSolutionError, StoppedError, TimeIsUpError, alone
 from green_llm.optimizer.state import State
 from green_llm.optimizer.units import clustered, coarse, least_delay, loose_units
 from green_llm.optimizer.units import units as units_of
@@ -139,7 +139,7 @@ def _whole(task: Task, start: Point | None) -> Optimum:
 
 
 def _optimum(task: Task, block: Block) -> Optimum:
-    answer = block.solve(task.terms, task.unit, task.deadline)
+    answer = alone(block.steps(task.terms, task.unit), task.deadline)
     block.keep_basis()
     shares = np.zeros(task.units.delay.shape)
     shares.ravel()[answer.places] = answer.shares

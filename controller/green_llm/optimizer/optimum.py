@@ -25,7 +25,8 @@ class Task:
     scale: float
     """Size of the objective, > 0."""
     deadline: float | None
-    executor: Executor
+    executor: Executor | None
+    """Where HiGHS runs, several at a time; None: here, one after the other."""
 
     @property
     def unit(self) -> float:

@@ -5,9 +5,10 @@ It solves the same programme as ``lexicographic`` and says so when it cannot; wh
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -87,9 +88,15 @@ class Planner:
         with self.executor() as executor:
             return Solve(self, instance, tuple(goals), scales, deadline, executor).run(progress)
 
-    def executor(self) -> ThreadPoolExecutor:
+    @contextlib.contextmanager
+    def executor(self) -> Iterator[Executor | None]:
         """Threads for one solve."""
-        return ThreadPoolExecutor(self.threads or os.cpu_count() or 1)
+        count = self.threads or os.cpu_count() or 1
+        if count == 1:
+            yield None
+            return
+        with ThreadPoolExecutor(count) as threads:
+            yield threads
 
     def begin(self, phases: tuple[str, ...], instance: Instance, units: Units) -> State | None:
         """Where the same phase left off in the last interval; None where nothing fits."""
@@ -151,7 +158,7 @@ class Solve:
     goals: tuple[Goal, ...]
     scales: dict[Objective, float]
     deadline: float | None
-    executor: Executor
+    executor: Executor | None
     begins: ClassVar[tuple[str, ...]] = ()
     """What its phases are kept by, beside their names."""
 

@@ -1,14 +1,26 @@
-"""A live HiGHS on the fast path: how a programme is loaded into it, and how a run of it can end."""
+"""A live HiGHS on the fast path: how a programme is loaded into it, how a run of it can end, and many runs at a time.
+
+What is solved in *steps* yields a HiGHS whenever that has something to run. So Python stays on one thread, where threads
+only take turns in it, and goes on with one programme while HiGHS runs others.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from typing import TypeVar
 
 import highspy
 import numpy as np
 
 from green_llm.domain.instance import FloatArray
 from green_llm.optimizer.block_programme import BlockProgramme
+
+Found = TypeVar("Found")
+Steps = Generator[highspy.Highs, None, Found]
 
 
 class StoppedError(Exception):
@@ -59,3 +71,35 @@ def run(highs: highspy.Highs, deadline: float | None) -> None:
             case _:
                 pass
     raise StoppedError(f"HiGHS found no clear end: {highs.modelStatusToString(highs.getModelStatus())}")
+
+
+def alone(steps: Steps[Found], deadline: float | None) -> Found:
+    """What steps find, one after the other. Raises as ``run``."""
+    try:
+        while True:
+            run(next(steps), deadline)
+    except StopIteration as end:
+        found: Found = end.value
+        return found
+
+
+def together(all_steps: Sequence[Steps[Found]], executor: Executor | None, deadline: float | None) -> list[Found]:
+    """What each of many finds, whatever the order of their runs; None: one thread does it all. Raises as ``run``."""
+    if executor is None:
+        return [alone(steps, deadline) for steps in all_steps]
+    found: dict[int, Found] = {}
+    ready, running, ended = deque(range(len(all_steps))), dict[Future[None], int](), SimpleQueue[Future[None]]()
+    while len(found) < len(all_steps):
+        if not ready:
+            future = ended.get()
+            future.result()
+            ready.append(running.pop(future))
+        number = ready.popleft()
+        try:
+            future = executor.submit(run, next(all_steps[number]), deadline)
+        except StopIteration as end:
+            found[number] = end.value
+        else:
+            running[future] = number
+            future.add_done_callback(ended.put)
+    return [found[number] for number in range(len(all_steps))]
