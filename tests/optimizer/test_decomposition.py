@@ -22,12 +22,15 @@ from green_llm.optimizer import Planner, Session, decomposition, optimize, runni
 from green_llm.optimizer.block_programme import BALANCE, CAPACITY, DELAY, SERVED, Data, assemble
 from green_llm.optimizer.coefficients import scales
 from green_llm.optimizer.compilation import compile_model
+from green_llm.optimizer.decomposition import minimise
 from green_llm.optimizer.kernel import refill
 from green_llm.optimizer.layout import layout
+from green_llm.optimizer.optimum import Point, Task
 from green_llm.optimizer.planner import Goal, Solve
 from green_llm.optimizer.running import StoppedError
 from green_llm.optimizer.scaled import scaled
 from green_llm.optimizer.solver import FIXING_THRESHOLD, SMALL_TOLERANCE, Ending, Method, Solver
+from green_llm.optimizer.state import State
 from green_llm.optimizer.units import Triples, coarse, terms_of, units
 from green_llm.optimizer.verify import check
 from support.instances import an_instance, changed, paper_size, random_instance, shaken
@@ -45,8 +48,11 @@ def by_whole(instance: Instance, order: Order | None = None) -> Result:
     return optimize(instance, order, session=Session(planner=None))
 
 
-@pytest.fixture(params=["whole", "by slots", "nearly closed"])
+@pytest.fixture(params=["whole", "from few sites", "by slots", "nearly closed"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "from few sites":
+        for name, value in (("EVERY_SITE", 0), ("NEAREST", 1)):
+            monkeypatch.setattr(decomposition, name, value)
     if request.param == "by slots":
         force_slots(monkeypatch)
     if request.param == "nearly closed":
@@ -154,6 +160,36 @@ def test_sites_without_energy_are_no_choice_on_a_face() -> None:
         solve.run(None)
     assert solve.units.columns == 0
     assert optimize(instance, Order((Objective.COST, Objective.DELAY), (NONE, NONE))).plan.shares[:, 0].min() == 1.0
+
+
+def test_delay_limits_have_a_row_only_where_candidates_can_break_them() -> None:
+    instance = scaled(12, 8, 3, 1, tight_delay=True)
+    data = Data.of(instance, units(instance, Triples.of(instance), merged=False), 0, 1)
+    slow = data.limited_seconds > data.limit[:, None]
+    assert slow.any(axis=1).all()
+    quick = data.serving.copy()
+    quick[data.limited_unit] &= ~slow
+    none, every = assemble(data, quick, ()), assemble(data, data.serving, ())
+    assert (len(none.limits), len(every.limits)) == (0, len(data.limit))
+    quick[data.limited_unit[4], slow[4].argmax()] = True
+    one = assemble(data, quick, ())
+    assert one.limits.tolist() == [4]
+    row = one.part(DELAY).start
+    there = one.rows == row
+    assert there.sum() == quick[data.limited_unit[4]].sum() + 1
+    shares = data.limited_seconds[4][quick[data.limited_unit[4]]] / data.delay_unit[4]
+    assert sorted(one.values[there]) == pytest.approx(sorted([-1.0, *shares]))
+
+
+def test_a_start_leaves_no_candidate_where_a_unit_may_not_go() -> None:
+    instance = an_instance(areas=3, sites=3, slots=2, allowed=np.array([True, True, False])[None, :, None])
+    single = units(instance, Triples.of(instance), merged=False)
+    share = np.where(single.serving, 0.5, 1e-13)
+    start, state = Point(share, np.zeros((3, 2))), State.new(instance, single)
+    terms = terms_of(instance, Objective.COST)
+    optimum = minimise(Task(instance, single, state, (), terms, 1.0, None, None), start)
+    assert not state.candidates[~single.serving].any()
+    assert not optimum.point.shares[~single.serving].any()
 
 
 def test_ties_of_many_pairs_are_broken_the_same_in_every_way(monkeypatch: pytest.MonkeyPatch) -> None:

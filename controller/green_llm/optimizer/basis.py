@@ -7,6 +7,7 @@ solve with the factors HiGHS still has; where they charge for nothing that is us
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import highspy
 import numpy as np
@@ -51,18 +52,30 @@ class Basis:
         status, duals = highs.getBasisTransposeSolve(mine)  # type: ignore[attr-defined]
         if status != highspy.HighsStatus.kOk:
             return None
-        programme, tolerance = self.programme, FEASIBILITY_TOLERANCE
+        programme = self.programme
         reduced = costs - np.add.reduceat(programme.values * duals[programme.rows], programme.starts[:-1])
-        worse = np.where(self._at_upper, -reduced, reduced) < -tolerance
-        if (worse & (programme.column_lower < programme.column_upper)).any():
+        if (reduced * self._signs).min() < -FEASIBILITY_TOLERANCE:
             return None
-        equal = programme.row_lower == programme.row_upper
-        # A row is at the side its dual was for; where that said nothing, it must say nothing now.
-        falls = (self.row_duals <= tolerance) | np.isinf(programme.row_lower)
-        rises = (self.row_duals >= -tolerance) & np.isfinite(programme.row_lower)
-        wrong = (falls & (duals > tolerance)) | (rises & (duals < -tolerance))
-        return None if (wrong & ~equal).any() else np.asarray(duals)
+        least, most = self._sides
+        return None if (duals < least).any() or (duals > most).any() else np.asarray(duals)
 
-    @property
+    @cached_property
     def _at_upper(self) -> BoolArray:
         return np.asarray(self.columns > 0.5 * self.programme.column_upper)
+
+    @cached_property
+    def _signs(self) -> FloatArray:
+        """Of the reduced cost that each column may have; 0 where it cannot move."""
+        programme = self.programme
+        return np.where(self._at_upper, -1.0, 1.0) * (programme.column_lower < programme.column_upper)
+
+    @cached_property
+    def _sides(self) -> tuple[FloatArray, FloatArray]:
+        """Least and most of every row's dual.
+
+        A row is at the side its dual was for; where that said nothing, it must say nothing now.
+        """
+        programme, tolerance = self.programme, FEASIBILITY_TOLERANCE
+        equal, both = programme.row_lower == programme.row_upper, np.isfinite(programme.row_lower)
+        rises, falls = both & (self.row_duals >= -tolerance), (self.row_duals <= tolerance) | ~both
+        return np.where(rises & ~equal, -tolerance, -np.inf), np.where(falls & ~equal, tolerance, np.inf)

@@ -205,15 +205,7 @@ class Block:
             paid[programme.closed] = reduced[programme.closed, programme.closed_site]
             least = reduced.min(axis=1, initial=np.inf)
             dear = np.nonzero(least < paid - FEASIBILITY_TOLERANCE * unit)[0]
-            cheaper = reduced[dear].argmin(axis=1)
-            new = ~self._candidates[dear, cheaper]
-            if new.any():
-                dear, cheaper = dear[new], cheaper[new]
-                if self._part < 1.0:
-                    most = self._nearest(dear, (least - paid)[dear])
-                    dear, cheaper = dear[most], cheaper[most]
-                self._candidates[dear, cheaper] = True
-                self._programme = None
+            if len(dear) and self._take(dear, reduced, paid):
                 continue
             exceeded = columns[programme.shares + self._grid.size :]
             if terms.late is not None:
@@ -229,6 +221,20 @@ class Block:
                 raise NoSolutionError
             penalty = following
         raise StoppedError(f"sifting did not end: {ROUNDS} rounds")
+
+    def _take(self, dear: IndexArray, reduced: FloatArray, paid: FloatArray) -> bool:
+        """Make the cheapest site of units that pay more a candidate; whether one is not yet."""
+        cheaper = reduced[dear].argmin(axis=1)
+        new = ~self._candidates[dear, cheaper]
+        if not new.any():
+            return False
+        dear, cheaper = dear[new], cheaper[new]
+        if self._part < 1.0:
+            most = self._nearest(dear, reduced[dear, cheaper] - paid[dear])
+            dear, cheaper = dear[most], cheaper[most]
+        self._candidates[dear, cheaper] = True
+        self._programme = None
+        return True
 
     def measure(self, terms: Terms, answer: Answer) -> float:
         """What an answer adds to an objective."""
@@ -321,7 +327,7 @@ class Block:
         data = self.data
         self._served = -duals[programme.part(SERVED)]
         capacity = np.zeros_like(data.capacity)
-        duals = np.maximum(duals, np.where(np.isfinite(programme.row_lower), -np.inf, 0.0))
+        duals = np.maximum(duals, programme.least_prices)
         capacity[data.capacity_rows] = duals[programme.part(CAPACITY)] / data.capacity_unit
         delay = np.zeros(len(data.limit))
         delay[programme.limits] = duals[programme.part(DELAY)] / data.delay_unit[programme.limits]

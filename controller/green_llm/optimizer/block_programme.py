@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -169,6 +170,11 @@ class BlockProgramme:
     def shares(self) -> int:
         """Number of share columns."""
         return len(self.unit)
+
+    @cached_property
+    def least_prices(self) -> FloatArray:
+        """Of the rows: 0 but where both sides are to be kept."""
+        return np.where(np.isfinite(self.row_lower), -np.inf, 0.0)
 
     def in_part(self, block: int) -> BoolArray:
         """Whether each elastic column is of a block of rows."""
