@@ -24,6 +24,8 @@ GAP = 1e-10
 NEWS = 1e-2 * GAP
 """Of the objective's scale: by how much a slot's answer must beat those the master has."""
 ROUNDS = 300
+PARTLY = 2
+"""Rounds on end in which only slots with news are asked."""
 ROOM = 1.25
 """Prices may move by this factor at first."""
 WIDEST = 8.0
@@ -51,16 +53,16 @@ def by_slots(task: Task, start: Point | None, sites: int, prices: Prices | None)
     blocks = _blocks(task)
     guess, room = _first_prices(task, blocks, start, prices)
     _begin(task, blocks, sites, guess, prices)
-    mix = _Mix(task, blocks, Master(len(blocks), task.rows, task.scale / len(blocks), task.deadline))
+    mix = _Mix(task, blocks, Master(len(blocks), task.rows, task.scale / len(blocks), task.deadline), guess, room)
     if start is not None:
         mix.add({t: _answer_of(start, task.units, t) for t in range(len(blocks))})
-    bound, proof = mix.meet(guess, room)
+    proof = mix.meet()
     total = task.priced(proof.coupling)
     for block in blocks:
         block.prune(total)
         block.keep_basis()
     task.state.multipliers[:] = proof.coupling.tolist()
-    return Optimum(_point(mix.master, task), mix.master.value, bound, proof)
+    return Optimum(_point(mix.master, task), mix.master.value, mix.bound, proof)
 
 
 def prices_of_slots(task: Task, sites: int, prices: Prices) -> Prices:
@@ -128,6 +130,14 @@ class _Mix:
     task: Task
     blocks: Sequence[Block]
     master: Master
+    centre: FloatArray
+    """[m] the best prices known."""
+    room: float
+    """Prices stay within this factor of the best known."""
+    bound: float = -np.inf
+    """The lower one."""
+    proof: Prices | None = None
+    """The prices that prove it."""
 
     def add(self, answers: Mapping[int, Answer]) -> None:
         """Answers by slot that the master may mix."""
@@ -135,48 +145,65 @@ class _Mix:
             used = [self.blocks[t].measure(row.terms, answer) for row in self.task.rows]
             self.master.add(t, answer, self.blocks[t].measure(self.task.terms, answer), used)
 
-    def meet(self, guess: FloatArray, room: float) -> tuple[float, Prices]:
-        """Ask and mix until the bounds meet: the lower one, and the prices that prove it.
-
-        Prices stay within a factor of ``room`` of the best known.
-        """
-        bound, prices = -np.inf, Prices(*(np.empty(0) for _ in range(4)))
-        task, master, centre, asked = self.task, self.master, guess, guess
-        small = SMALL * np.array([task.scale / row.unit for row in task.rows])
+    def meet(self) -> Prices:
+        """Ask and mix until the bounds meet; the prices that prove it."""
+        every = range(len(self.blocks))
+        asking, asked, partly = list(every), self.centre, 0
         for number in range(ROUNDS):
-            answers = _ask(task, self.blocks, asked)
-            charged = sum(p * row.most for p, row in zip(asked, task.rows, strict=True))
-            proved = sum(answer.bound for answer in answers) - charged
-            better = proved > bound
-            if better:
-                bound, prices, centre = proved, _together(answers, asked), asked
-            if number:
-                # The master would have gone on: what keeps it is too small. Or it went too far.
-                room = np.sqrt(room) if not better else room if master.keeps_all else min(room**2, max(room, WIDEST))
-            news = {t: a for t, a in enumerate(answers) if not number or a.value < master.worth[t] - NEWS * task.scale}
+            found = _ask(self.task, [self.blocks[t] for t in asking], asked)
+            whole = len(asking) == len(every)
+            if whole:
+                self._learn(found, asked, first=not number)
+            least = self.master.worth - NEWS * self.task.scale if number else np.full(len(every), np.inf)
+            news = {t: answer for t, answer in zip(asking, found, strict=True) if answer.value < least[t]}
             self.add(news)
-            if not news:
-                if self._met(bound) or np.isinf(room):
+            if whole and not news:
+                if self._met or np.isinf(self.room):
                     break
                 # Nothing more to learn near these prices.
-                room = np.inf
-            master.confine(np.where(centre > small, centre / room, 0.0), np.maximum(centre, small) * room)
-            master.solve()
-            asked = master.multipliers
-            if self._met(bound):
-                break
-        if not master.keeps_all:
+                self.room = np.inf
+            if news or whole:
+                asked = self._mixed()
+                if self._met:
+                    break
+            # Most slots keep their answer: those that do not are asked again first.
+            asking, partly = (sorted(news), partly + 1) if news and partly < PARTLY else (list(every), 0)
+        if self.proof is None or not self.master.keeps_all:
             raise NoSolutionError
-        if not self._met(bound):
-            raise StoppedError(
-                f"the bounds did not meet: {(master.value - bound) / task.scale:.1e} of the scale remain"
-            )
-        return bound, prices
+        if not self._met:
+            apart = (self.master.value - self.bound) / self.task.scale
+            raise StoppedError(f"the bounds did not meet: {apart:.1e} of the scale remain")
+        return self.proof
 
-    def _met(self, bound: float) -> bool:
+    def _learn(self, answers: Sequence[Answer], asked: FloatArray, *, first: bool) -> None:
+        """What all slots' answers prove of the prices asked."""
+        charged = sum(price * row.most for price, row in zip(asked, self.task.rows, strict=True))
+        proved = sum(answer.bound for answer in answers) - charged
+        better = proved > self.bound
+        if better:
+            self.bound, self.proof, self.centre = proved, _together(answers, asked), asked
+        if first:
+            return
+        if not better:
+            # It went too far.
+            self.room = np.sqrt(self.room)
+        elif not self.master.keeps_all:
+            # It would have gone on: what keeps it is too small.
+            self.room = min(self.room**2, max(self.room, WIDEST))
+
+    def _mixed(self) -> FloatArray:
+        """The prices of the best mix."""
+        small = SMALL * np.array([self.task.scale / row.unit for row in self.task.rows])
+        centre, room = self.centre, self.room
+        self.master.confine(np.where(centre > small, centre / room, 0.0), np.maximum(centre, small) * room)
+        self.master.solve()
+        return self.master.multipliers
+
+    @property
+    def _met(self) -> bool:
         """Whether the master's mix is proved to be the optimum."""
         master = self.master
-        return master.keeps_all and master.value - bound <= GAP * max(self.task.scale, abs(master.value))
+        return master.keeps_all and master.value - self.bound <= GAP * max(self.task.scale, abs(master.value))
 
 
 def _answer_of(point: Point, units: Units, slot: int) -> Answer:
