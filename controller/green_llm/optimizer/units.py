@@ -265,10 +265,11 @@ def clustered(fine: Units, merged: Units, most: int) -> Units:
     place = np.empty(len(order), dtype=np.intp)
     place[order] = label
     of_label = sorted_owner[begins]
+    # Members of a merged unit may go to the same sites, also where a phase before has closed some.
     slots = merged.slots[of_label]
     return replace(
         fine, of_triple=np.where(triples.fixed, -1, place[fine.of_triple]), keys=np.arange(len(slots)), slots=slots,
-        starts=np.searchsorted(slots, np.arange(len(fine.starts))), serving=merged.serving[of_label],
+        starts=np.searchsorted(slots, np.arange(len(fine.starts))), serving=fine.serving[order[begins]],
         delay=np.add.reduceat(fine.delay[order], begins, axis=0), energy=np.add.reduceat(fine.energy[order], begins, axis=0),
         use=np.stack([np.add.reduceat(use[order], begins, axis=0) for use in fine.use])
         if len(fine.use) else merged.use[:, of_label],
