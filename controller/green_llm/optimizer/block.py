@@ -102,9 +102,6 @@ class Block:
         self._highs.setOptionValue("presolve", "off")
         # Devex: exact edge weights of a basis that is not all slacks take a solve per row, at every start.
         self._highs.setOptionValue("simplex_dual_edge_weight_strategy", 1)
-        if last - first > 1:
-            # It begins near its end: to undo a perturbation takes more iterations than are left.
-            self._highs.setOptionValue("dual_simplex_cost_perturbation_multiplier", 0.0)
         data = self.data
         self.prices = Prices(
             np.zeros_like(data.available), np.zeros_like(data.capacity), np.zeros(len(data.limit)), np.empty(0)
@@ -271,6 +268,9 @@ class Block:
         duals = None if self._basis is None else self._basis.duals_at(self._highs, costs)
         if self._basis is None or duals is None:
             if fresh:
+                # Only many units that cost the same make the simplex stall; to undo a perturbation takes more than it has left.
+                alike = not terms.delay and len(self._candidates) > self._grid.size
+                self._highs.setOptionValue("dual_simplex_cost_perturbation_multiplier", float(alike))
                 pass_programme(self._highs, programme, costs)
                 self._start(programme, terms)
             else:
