@@ -331,14 +331,12 @@ class Block:
         capacity[data.capacity_rows] = duals[programme.part(CAPACITY)] / data.capacity_unit
         delay = np.zeros(len(data.limit))
         delay[programme.limits] = duals[programme.part(DELAY)] / data.delay_unit[programme.limits]
+        most = np.inf if terms.late is None else terms.late[data.limited]
         self.prices = Prices(
             balance=(duals[programme.part(BALANCE)] / data.kwh).reshape(self._grid.shape),
             capacity=capacity,
             # No limit's price is above what exceeding it costs, and none is for a side that is not there.
-            delay=np.minimum(
-                delay,
-                np.where(np.isinf(data.limit), 0.0, np.inf if terms.late is None else terms.late[data.limited]),
-            ),
+            delay=np.minimum(delay, np.where(np.isinf(data.limit), 0.0, most)),
             coupling=duals[programme.part(COUPLING)] / np.array([row.unit for row in self._coupling]),
         )
 

@@ -12,7 +12,7 @@ from green_llm.optimizer.block import Block, Prices, reduced_costs
 from green_llm.optimizer.block_programme import Data
 from green_llm.optimizer.by_slots import by_slots, prices_of_slots
 from green_llm.optimizer.optimum import Optimum, Point, Task
-from green_llm.optimizer.running import NoSolutionError, StoppedError, TimeIsUpError, alone
+from green_llm.optimizer.running import StoppedError, TimeIsUpError, alone
 from green_llm.optimizer.state import State
 from green_llm.optimizer.units import clustered, coarse, least_delay, loose_units
 from green_llm.optimizer.units import units as units_of
@@ -78,7 +78,8 @@ def _guess(task: Task, members: Sequence[int]) -> Prices | None:
         # All prices would be made of the few's own delays.
         return None
     loose, prices = loose_units(task.instance, task.units.triples), None
-    with contextlib.suppress(NoSolutionError):
+    # No guess is no harm; where time is up, the next run says so.
+    with contextlib.suppress(StoppedError):
         for count in members:
             few = coarse(task.units, loose, count)
             if 3 * few.columns > task.units.columns:
