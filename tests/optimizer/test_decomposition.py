@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from green_llm.optimizer.running import StoppedError
 from green_llm.optimizer.scaled import scaled
 from green_llm.optimizer.solver import FIXING_THRESHOLD, SMALL_TOLERANCE, Ending, Method, Solver
 from green_llm.optimizer.state import State
-from green_llm.optimizer.units import Triples, coarse, terms_of, units
+from green_llm.optimizer.units import Triples, clustered, coarse, terms_of, units
 from green_llm.optimizer.verify import check
 from support.instances import an_instance, changed, paper_size, random_instance, shaken
 
@@ -190,6 +191,30 @@ def test_a_start_leaves_no_candidate_where_a_unit_may_not_go() -> None:
     optimum = minimise(Task(instance, single, state, (), terms, 1.0, None, None), start)
     assert not state.candidates[~single.serving].any()
     assert not optimum.point.shares[~single.serving].any()
+
+
+def test_clusters_go_only_where_their_members_may() -> None:
+    instance = an_instance(areas=6, sites=3, slots=2)
+    triples = Triples.of(instance)
+    single = units(instance, triples, merged=False)
+    serving = single.serving.copy()
+    serving[:, 1] = False
+    few = clustered(replace(single, serving=serving), units(instance, triples, merged=True), 2)
+    assert few.serving.tolist() == [[True, False, True]] * 4
+
+
+def test_a_guess_that_fails_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fail(*args: Any) -> None:
+        asked.append(args)
+        raise StoppedError("HiGHS found no clear end: Unknown")
+
+    monkeypatch.setattr(decomposition, "EVERY_SITE", 0)
+    monkeypatch.setattr(decomposition, "coarse", fail)
+    result = optimize(paper_size())
+    assert asked
+    assert (result.method, result.fallback_reason) == ("decomposition", None)
 
 
 def test_ties_of_many_pairs_are_broken_the_same_in_every_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ def _begin(task: Task, blocks: Sequence[Block], sites: int, multipliers: FloatAr
 
 
 def _ask(task: Task, blocks: Sequence[Block], multipliers: FloatArray) -> list[Answer]:
-    """Every slot's best answer at prices of the coupling rows, in parallel."""
+    """The best answers of some slots at prices of the coupling rows."""
     total = task.priced(multipliers)
     return together([block.steps(total, task.unit) for block in blocks], task.executor, task.deadline)
 

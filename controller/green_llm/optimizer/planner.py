@@ -90,7 +90,7 @@ class Planner:
 
     @contextlib.contextmanager
     def executor(self) -> Iterator[Executor | None]:
-        """Threads for one solve."""
+        """Threads for one solve; None where one is enough."""
         count = self.threads or os.cpu_count() or 1
         if count == 1:
             yield None

@@ -89,17 +89,22 @@ def together(all_steps: Sequence[Steps[Found]], executor: Executor | None, deadl
         return [alone(steps, deadline) for steps in all_steps]
     found: dict[int, Found] = {}
     ready, running, ended = deque(range(len(all_steps))), dict[Future[None], int](), SimpleQueue[Future[None]]()
-    while len(found) < len(all_steps):
-        if not ready:
-            future = ended.get()
-            future.result()
-            ready.append(running.pop(future))
-        number = ready.popleft()
-        try:
-            future = executor.submit(run, next(all_steps[number]), deadline)
-        except StopIteration as end:
-            found[number] = end.value
-        else:
-            running[future] = number
-            future.add_done_callback(ended.put)
+    try:
+        while len(found) < len(all_steps):
+            if not ready:
+                future = ended.get()
+                future.result()
+                ready.append(running.pop(future))
+            number = ready.popleft()
+            try:
+                future = executor.submit(run, next(all_steps[number]), deadline)
+            except StopIteration as end:
+                found[number] = end.value
+            else:
+                running[future] = number
+                future.add_done_callback(ended.put)
+    finally:
+        # After an error, nobody waits for what has not begun.
+        for future in running:
+            future.cancel()
     return [found[number] for number in range(len(all_steps))]
