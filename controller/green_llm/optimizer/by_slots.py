@@ -14,7 +14,7 @@ import numpy as np
 
 from green_llm.domain.instance import FloatArray
 from green_llm.optimizer.block import Answer, Block, Prices
-from green_llm.optimizer.master import Master
+from green_llm.optimizer.master import TILT, Master
 from green_llm.optimizer.optimum import Optimum, Point, Task
 from green_llm.optimizer.running import NoSolutionError, StoppedError, together
 from green_llm.optimizer.units import Units
@@ -61,7 +61,7 @@ def by_slots(task: Task, start: Point | None, sites: int, prices: Prices | None)
     for block in blocks:
         block.prune(total)
         block.keep_basis()
-    task.state.multipliers[:] = proof.coupling.tolist()
+    task.state.multipliers[:], task.state.former[:] = proof.coupling.tolist(), task.former.tolist()
     return Optimum(_point(mix.master, task), mix.master.value, mix.bound, proof)
 
 
@@ -96,14 +96,29 @@ def _first_prices(
     task: Task, blocks: Sequence[Block], start: Point | None, prices: Prices | None
 ) -> tuple[FloatArray, float]:
     """Prices of the coupling rows to begin with, and the factor by which they may move."""
-    known = task.state.multipliers
+    known, former = np.array(task.state.multipliers), task.former
     if len(known) == len(task.rows):
-        return np.array(known), ROOM
+        return _turned(known, np.array(task.state.former), former), ROOM
     if prices is not None:
         return prices.coupling, ROOM**2
-    if start is not None and len(known) == len(task.rows) - 1:
+    if start is not None and len(former) == len(task.rows) - 1:
         return _after_a_phase(task, blocks, start), WIDEST
     return np.zeros(len(task.rows)), np.inf
+
+
+def _turned(known: FloatArray, was: FloatArray, now: FloatArray) -> FloatArray:
+    """The last interval's prices, older rows' moved as the phase before found them to move, ``was`` to ``now``.
+
+    Between intervals, what rows are worth to each other moves by tens of per cent; and it is what the phase before finds
+    to within a hundredth, but where this objective weighs as much as the rows do: there it stays as far from that.
+    """
+    if not len(known) - 1 == len(was) == len(now):
+        return known
+    found = (known[:-1] > 0) & (known[-1] > 0) & (was > 0) & (now > 0)
+    ratio, before = np.where(found, now, 1.0), np.where(found, was * known[-1], 1.0)
+    apart = np.where(found, known[:-1], 1.0) / before
+    ratio *= np.where(np.abs(np.log(apart)) > TILT * np.log(ROOM), apart, 1.0)
+    return np.append(np.where(found, ratio * known[-1], known[:-1]), known[-1])
 
 
 def _after_a_phase(task: Task, blocks: Sequence[Block], start: Point) -> FloatArray:
@@ -120,7 +135,7 @@ def _after_a_phase(task: Task, blocks: Sequence[Block], start: Point) -> FloatAr
     room = newest.most - used
     dearest = DEAREST * task.scale / newest.unit
     price = min(max(most, 0.0) / room, dearest) if room > 0 else 0.0
-    return price * np.array([*task.state.multipliers, 1.0])
+    return price * np.append(task.former, 1.0)
 
 
 @dataclass
@@ -194,8 +209,7 @@ class _Mix:
     def _mixed(self) -> FloatArray:
         """The prices of the best mix."""
         small = SMALL * np.array([self.task.scale / row.unit for row in self.task.rows])
-        centre, room = self.centre, self.room
-        self.master.confine(np.where(centre > small, centre / room, 0.0), np.maximum(centre, small) * room)
+        self.master.confine(self.centre, small, self.room)
         self.master.solve()
         return self.master.multipliers
 

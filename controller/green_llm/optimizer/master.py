@@ -24,6 +24,9 @@ FINER = 1e2
 """The master counts in so much smaller units, at the least tolerance HiGHS takes: else it leaves out answers that count
 as news, and is told the same ones again and again."""
 TOLERANCE = 1e-10
+TILT = 0.25
+"""How much less, as a power, prices may move against each other than all of them together: what rows are worth to each
+other is known from the phase before within hundredths."""
 
 
 @dataclass
@@ -62,14 +65,31 @@ class Master:
                 place = np.array([self.slots + m], dtype=np.int32)
                 self._highs.addCol(cost, 0.0, highspy.kHighsInf, 1, place, np.array([entry]))
 
-    def confine(self, least: FloatArray, most: FloatArray) -> None:
-        """Keep the prices between bounds [m]; 0 and inf where there are none."""
-        units = np.array([row.unit for row in self.rows]) / self.unit
-        dear = PENALTY * FINER
-        costs = np.concatenate([np.minimum(most * units, dear), -np.minimum(least * units, dear)])
+    def confine(self, centre: FloatArray, small: FloatArray, room: float) -> None:
+        """Keep the prices near others: the newest row's within a factor, what others are of it within ``TILT`` of that.
+
+        Args:
+            centre: [m] the prices to stay near.
+            small: [m] what counts as nothing; such a price stays below that times the factor.
+            room: the factor; inf for none.
+        """
+        if not self.rows:
+            return
+        count, units = len(self.rows), np.array([row.unit for row in self.rows]) / self.unit
+        price, nothing = centre * units, small * units
+        most, least = np.maximum(price, nothing) * room, np.where(price > nothing, price / room, 0.0)
+        costs = np.concatenate([np.minimum(most, PENALTY * FINER), -least])
         # What a row leaves over is no excess where nothing is paid for it.
         self._counted = costs != 0
+        of_newest = np.zeros(2 * count)
+        if np.isfinite(room) and price[-1] > nothing[-1]:
+            tilted = np.append(price[:-1] > nothing[:-1], [False])
+            ratio, both = np.where(tilted, price / price[-1], 0.0), np.tile(tilted, 2)
+            of_newest = np.concatenate([ratio * room**TILT, -ratio / room**TILT])
+            costs[both], self._counted[both] = 0.0, True
         self._highs.changeColsCost(len(costs), np.arange(len(costs), dtype=np.int32), costs)
+        for place in np.nonzero(np.arange(2 * count) % count != count - 1)[0].tolist():
+            self._highs.changeCoeff(self.slots + count - 1, place, float(of_newest[place]))
 
     def add(self, slot: int, answer: Answer, value: float, used: Sequence[float]) -> None:
         """An answer of a slot, what it is worth and what it uses of each coupling row."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.optimizer.block import Prices
@@ -27,6 +29,8 @@ class Task:
     deadline: float | None
     executor: Executor | None
     """Where HiGHS runs, several at a time; None: here, one after the other."""
+    former: FloatArray = field(default_factory=lambda: np.empty(0))
+    """Prices that the rows of the phase before had in it."""
 
     @property
     def unit(self) -> float:

@@ -178,6 +178,8 @@ class Solve:
             scale = self.scales[Objective.WATER] or 1.0
             self.rows = (Coupling(terms_of(instance, Objective.WATER), instance.water_cap, scale),)
         self.state: State | None = None
+        self.former = np.empty(0)
+        """Prices of the rows in the phase before."""
         self.point: Point | None = None
         self.ends: list[PhaseEnd] = []
 
@@ -259,8 +261,10 @@ class Solve:
         self.state = self.state or State.new(self.instance, self.units)
         task = Task(
             self.instance, self.units, self.state, self.rows, goal.terms, goal.scale_or_1, self.deadline, self.executor,
+            self.former,
         )  # fmt: skip
         optimum = minimise(task, self.point)
+        self.former = optimum.prices.coupling
         self.planner.keep(phases, self.instance, self.units, self.state)
         return task, optimum
 

@@ -34,6 +34,8 @@ class State:
     coupling: list[int] = field(default_factory=list)
     multipliers: list[float] = field(default_factory=list)
     """Prices of the coupling rows."""
+    former: list[float] = field(default_factory=list)
+    """What the phase before had found of them."""
 
     @classmethod
     def new(cls, instance: Instance, units: Units) -> State:
@@ -51,7 +53,7 @@ class State:
         """The same, on its own."""
         return State(
             self.candidates.copy(), self.share.copy(), self.grid.copy(), self.balance.copy(), self.capacity.copy(),
-            self.delay.copy(), list(self.coupling), list(self.multipliers),
+            self.delay.copy(), list(self.coupling), list(self.multipliers), list(self.former),
         )  # fmt: skip
 
     def carried(self, instance: Instance, old: Units, new: Units, shift: int) -> State:
@@ -72,6 +74,7 @@ class State:
         found.candidates[:] &= new.serving
         found.coupling.extend(self.coupling)
         found.multipliers.extend(self.multipliers)
+        found.former.extend(self.former)
         return found
 
 
