@@ -26,7 +26,7 @@ from green_llm.optimizer.block_programme import (
     assemble,
 )
 from green_llm.optimizer.layout import IndexArray
-from green_llm.optimizer.running import NoSolutionError, Steps, StoppedError, pass_programme
+from green_llm.optimizer.running import PERTURBATION, NoSolutionError, Steps, StoppedError, pass_programme
 from green_llm.optimizer.solver import FEASIBILITY_TOLERANCE, live_highs
 from green_llm.optimizer.state import BASIC, LOWER, State
 from green_llm.optimizer.units import Terms, Units
@@ -270,7 +270,7 @@ class Block:
             if fresh:
                 # Only many units that cost the same make the simplex stall; to undo a perturbation takes more than it has left.
                 alike = not terms.delay and len(self._candidates) > self._grid.size
-                self._highs.setOptionValue("dual_simplex_cost_perturbation_multiplier", float(alike))
+                self._highs.setOptionValue(PERTURBATION, float(alike))
                 pass_programme(self._highs, programme, costs)
                 self._start(programme, terms)
             else:
@@ -285,12 +285,12 @@ class Block:
         """Of the columns."""
         share = self.data.costs_at(terms, programme.unit, programme.site)
         grid = terms.grid[:, self.data.slots].ravel() * self.data.kwh
-        if self._part < 1.0:
-            # A limit's size is what many units take together.
-            penalty *= max(1.0, len(self._candidates) / self._grid.size)
-        over = np.full(len(programme.elastic), penalty)
-        # A coupling row's unit is that of all slots.
-        over[programme.elastic >= programme.ends[SERVED]] *= max(1, len(self._candidates))
+        # A limit's size is what the units of a cell take together, where there are many; a coupling row's that of all.
+        units = len(self._candidates)
+        over = np.full(
+            len(programme.elastic), penalty * (max(1.0, units / self._grid.size) if self._part < 1.0 else 1.0)
+        )
+        over[programme.elastic >= programme.ends[SERVED]] = penalty * max(1, units)
         if terms.late is not None:
             limits = programme.limits
             over[programme.in_part(DELAY)] = (terms.late[self.data.limited] * self.data.delay_unit)[limits] / unit

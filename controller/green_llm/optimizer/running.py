@@ -20,6 +20,7 @@ from green_llm.domain.instance import FloatArray
 from green_llm.optimizer.block_programme import BlockProgramme
 
 Found = TypeVar("Found")
+PERTURBATION = "dual_simplex_cost_perturbation_multiplier"
 Steps = Generator[highspy.Highs, None, Found]
 
 
@@ -53,7 +54,9 @@ def run(highs: highspy.Highs, deadline: float | None) -> None:
         StoppedError: there is no clear end.
     """
     for attempt in range(3):
-        # Mostly a few iterations are left, where from nothing it is tens of thousands.
+        # Mostly a few iterations are left, where from nothing it is tens of thousands. Perturbed costs can grow out of hand.
+        if attempt == 1:
+            highs.setOptionValue(PERTURBATION, 0.0)
         if attempt == 2:
             highs.clearSolver()
         if deadline is not None:
