@@ -180,8 +180,14 @@ class Block:
         rank = np.arange(len(order)) - begins[slot[order]]
         return np.asarray(order[rank < most[slot[order]]])
 
-    def steps(self, terms: Terms, unit: float) -> Steps[Answer]:
+    def steps(self, terms: Terms, unit: float, slack: float = 0.0, worth: float = -np.inf) -> Steps[Answer]:
         """The optimum under an objective, which the solver sees in ``unit``, in steps.
+
+        Args:
+            terms: the objective.
+            unit: its mean term.
+            slack: by how much an answer below ``worth`` may miss the optimum: its last digits are no news.
+            worth: what the answer has to beat.
 
         Raises:
             NoSolutionError: no solution keeps every limit.
@@ -202,13 +208,20 @@ class Block:
             paid[programme.closed] = reduced[programme.closed, programme.closed_site]
             least = reduced.min(axis=1, initial=np.inf)
             dear = np.nonzero(least < paid - FEASIBILITY_TOLERANCE * unit)[0]
-            if len(dear) and self._take(dear, reduced, paid):
-                continue
             exceeded = columns[programme.shares + self._grid.size :]
             if terms.late is not None:
                 exceeded = exceeded[~programme.in_part(DELAY)]
-            if exceeded.max(initial=0.0) <= EXCEEDED:
-                bound = float(least.sum()) + self._proved(total)
+            kept = exceeded.max(initial=0.0) <= EXCEEDED
+            bound = float(least.sum()) + self._proved(total) if kept else -np.inf
+            if kept and slack > 0.0 and self._given is None:
+                answer = self._answer(terms, programme, columns, bound)
+                if answer.value < worth and answer.value - bound <= slack:
+                    self._given = answer
+                    self._take(dear, reduced, paid)
+                    return answer
+            if len(dear) and self._take(dear, reduced, paid):
+                continue
+            if kept:
                 if self._given is None:
                     self._given = self._answer(terms, programme, columns, bound)
                     return self._given

@@ -26,6 +26,8 @@ NEWS = 1e-2 * GAP
 ROUNDS = 300
 PARTLY = 2
 """Rounds on end in which only slots with news are asked."""
+LOOSE = 0.03
+"""Of what the bounds are apart: by how much slots' answers together may miss their optima while they are news."""
 ROOM = 1.25
 """Prices may move by this factor at first."""
 WIDEST = 8.0
@@ -86,10 +88,14 @@ def _begin(task: Task, blocks: Sequence[Block], sites: int, multipliers: FloatAr
         block.start_with(total, sites, None if prices is None else prices.of_slot(t))
 
 
-def _ask(task: Task, blocks: Sequence[Block], multipliers: FloatArray) -> list[Answer]:
-    """The best answers of some slots at prices of the coupling rows."""
+def _ask(
+    task: Task, blocks: Sequence[Block], multipliers: FloatArray, slack: float = 0.0, worth: FloatArray | None = None
+) -> list[Answer]:
+    """The best answers of some slots at prices of the coupling rows; good ones suffice where they beat their worth."""
     total = task.priced(multipliers)
-    return together([block.steps(total, task.unit) for block in blocks], task.executor, task.deadline)
+    beat = np.full(len(blocks), -np.inf) if worth is None else worth
+    all_steps = [block.steps(total, task.unit, slack, least) for block, least in zip(blocks, beat, strict=True)]
+    return together(all_steps, task.executor, task.deadline)
 
 
 def _first_prices(
@@ -165,11 +171,11 @@ class _Mix:
         every = range(len(self.blocks))
         asking, asked, partly = list(every), self.centre, 0
         for number in range(ROUNDS):
-            found = _ask(self.task, [self.blocks[t] for t in asking], asked)
+            least = self.master.worth - NEWS * self.task.scale if number else np.full(len(every), np.inf)
+            found = _ask(self.task, [self.blocks[t] for t in asking], asked, self._slack, least[asking])
             whole = len(asking) == len(every)
             if whole:
                 self._learn(found, asked, first=not number)
-            least = self.master.worth - NEWS * self.task.scale if number else np.full(len(every), np.inf)
             news = {t: answer for t, answer in zip(asking, found, strict=True) if answer.value < least[t]}
             self.add(news)
             if whole and not news:
@@ -212,6 +218,12 @@ class _Mix:
         self.master.confine(self.centre, small, self.room)
         self.master.solve()
         return self.master.multipliers
+
+    @property
+    def _slack(self) -> float:
+        """What a slot's answer may miss: a part of what is between the bounds, or else of the objective."""
+        apart = self.master.value - self.bound if self.master.keeps_all else self.task.scale
+        return LOOSE * min(apart, self.task.scale) / len(self.blocks)
 
     @property
     def _met(self) -> bool:

@@ -14,10 +14,14 @@ GRID_BASED = (Objective.COST, Objective.CARBON, Objective.EMISSIONS)
 """Objectives whose only term is grid energy."""
 
 
+def energy_per_query_kwh(instance: Instance) -> FloatArray:
+    """P^d of one query: PUE_j (τ_in h + τ_out f), [J,K], kWh."""
+    return np.asarray(instance.pue[:, None] * instance.energy_per_query)
+
+
 def facility_energy_kwh(instance: Instance) -> FloatArray:
-    """P^d of one full share: PUE_j (τ_in h + τ_out f) λ_ikt, [I,J,K,T], kWh."""
-    per_query = instance.pue[:, None] * instance.energy_per_query
-    return per_query[None, :, :, None] * instance.demand[:, None]
+    """P^d of one full share, [I,J,K,T], kWh."""
+    return energy_per_query_kwh(instance)[None, :, :, None] * instance.demand[:, None]
 
 
 def delay_seconds(instance: Instance) -> FloatArray:
@@ -28,10 +32,14 @@ def delay_seconds(instance: Instance) -> FloatArray:
     return transfer + instance.network_delay[:, :, None, None] + processing
 
 
+def resource_per_query(instance: Instance) -> FloatArray:
+    """Use of resources by one query: α (h+f), [R,J,K], resource units."""
+    return np.asarray(instance.resource_per_token.transpose(2, 0, 1) * instance.tokens_per_query)
+
+
 def resource_use(instance: Instance, resource: int) -> FloatArray:
-    """Use of one resource by one full share: α (h+f) λ, [I,J,K,T], resource units."""
-    per_query = instance.resource_per_token[:, :, resource] * instance.tokens_per_query
-    return per_query[None, :, :, None] * instance.demand[:, None]
+    """Use of one resource by one full share, [I,J,K,T], resource units."""
+    return np.asarray(resource_per_query(instance)[resource][None, :, :, None] * instance.demand[:, None])
 
 
 def grid_prices(instance: Instance, objective: Objective) -> FloatArray:
@@ -77,25 +85,34 @@ def may_serve(instance: Instance) -> BoolArray:
     return serving
 
 
-def uniform_shares(instance: Instance) -> FloatArray:
-    """Equal shares over the sites a pair may use (its fixed ones where it has them), [I,J,K,T]; 0 without any site."""
+def uniform_split(instance: Instance) -> FloatArray:
+    """Equal shares over the sites a pair with demand may use (its fixed ones where it has them), [I,J,K]."""
     serving = may_serve(instance)
     counts = serving.sum(axis=1, keepdims=True)
     shares = np.divide(serving, counts, out=np.zeros(serving.shape), where=counts > 0)
     shares = np.where(np.isnan(instance.fixed_shares), shares, instance.fixed_shares)
-    return np.repeat((shares * has_demand(instance)[:, None, :])[..., None], instance.slots, axis=3)
+    return np.asarray(shares * has_demand(instance)[:, None, :])
+
+
+def uniform_shares(instance: Instance) -> FloatArray:
+    """The same in every slot, [I,J,K,T]; 0 without any site."""
+    return np.repeat(uniform_split(instance)[..., None], instance.slots, axis=3)
 
 
 def scales(instance: Instance) -> dict[Objective, float]:
     """Size of each objective: Σ |coefficient · value| at the uniform split with P^g = max(0, P^d − P^w·slot_hours)."""
-    shares = uniform_shares(instance)
-    facility = np.einsum("ijkt,ijkt->jt", facility_energy_kwh(instance), shares)
+    split, demand = uniform_split(instance), instance.demand
+    facility = np.tensordot(split * energy_per_query_kwh(instance), demand, axes=((0, 2), (0, 1)))
     grid = np.maximum(0.0, facility - instance.available_kwh)
     found = {o: float(np.abs(grid_prices(instance, o) * grid).sum()) for o in GRID_BASED}
-    mean_delay = np.einsum(
-        "ijkt,ijkt->ikt", delay_seconds(instance), np.where(instance.demand[:, None] > 0, shares, 0.0)
+    tokens = demand * instance.tokens_per_query[:, None]
+    mean_delay = (
+        instance.token_size * tokens * (split / instance.bandwidth[..., None]).sum(axis=1)[..., None]
+        + (split * instance.network_delay[..., None]).sum(axis=1)[..., None]
+        + (split * instance.processing_delay).sum(axis=1)[..., None] * tokens
     )
-    found[Objective.DELAY] = float(np.abs(instance.delay_penalty[None, :, None] * mean_delay).sum())
+    delays = np.where(demand > 0, instance.delay_penalty[None, :, None] * mean_delay, 0.0)
+    found[Objective.DELAY] = float(np.abs(delays).sum())
     found[Objective.WATER] = float(
         np.abs(water_per_facility_kwh(instance) * facility).sum()
         + np.abs(grid_prices(instance, Objective.WATER) * grid).sum()

@@ -8,30 +8,38 @@ from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Objective, Order, Plan, Values
 from green_llm.optimizer.coefficients import (
     GRID_BASED,
-    delay_seconds,
-    facility_energy_kwh,
+    energy_per_query_kwh,
     grid_prices,
-    resource_use,
+    resource_per_query,
     water_per_facility_kwh,
 )
 
 
+def served_queries(instance: Instance, shares: FloatArray) -> FloatArray:
+    """Σ_i λ x, [J,K,T]."""
+    queries: FloatArray = np.einsum("ikt,ijkt->jkt", instance.demand, shares)
+    return queries
+
+
 def facility_kwh(instance: Instance, shares: FloatArray) -> FloatArray:
     """P^d, [J,T], kWh."""
-    energy: FloatArray = np.einsum("ijkt,ijkt->jt", facility_energy_kwh(instance), shares)
+    energy: FloatArray = np.einsum("jk,jkt->jt", energy_per_query_kwh(instance), served_queries(instance, shares))
     return energy
 
 
 def used_resources(instance: Instance, shares: FloatArray) -> FloatArray:
     """Σ α (h+f) λ x, [R,J,T], resource units."""
-    use = [np.einsum("ijkt,ijkt->jt", resource_use(instance, r), shares) for r in range(len(instance.resources))]
-    return np.array(use).reshape(len(instance.resources), len(instance.sites), instance.slots)
+    use: FloatArray = np.einsum("rjk,jkt->rjt", resource_per_query(instance), served_queries(instance, shares))
+    return use
 
 
 def mean_delays(instance: Instance, shares: FloatArray) -> FloatArray:
     """D, [I,K,T], s; 0 where nothing arrives."""
-    arriving = np.where(instance.demand[:, None] > 0, shares, 0.0)
-    delays: FloatArray = np.einsum("ijkt,ijkt->ikt", delay_seconds(instance), arriving)
+    tokens = instance.demand * instance.tokens_per_query[:, None]
+    transfer = instance.token_size * tokens * np.einsum("ij,ijkt->ikt", 1.0 / instance.bandwidth, shares)
+    network = np.einsum("ij,ijkt->ikt", instance.network_delay, shares)
+    processing = tokens * np.einsum("jk,ijkt->ikt", instance.processing_delay, shares)
+    delays: FloatArray = np.where(instance.demand > 0, transfer + network + processing, 0.0)
     return delays
 
 

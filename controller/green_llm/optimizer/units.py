@@ -9,10 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from green_llm.domain.instance import BoolArray, FloatArray, Instance
 from green_llm.domain.plan import Objective
-from green_llm.optimizer.coefficients import grid_prices, is_fixed, may_serve, water_per_facility_kwh
+from green_llm.optimizer.coefficients import (
+    energy_per_query_kwh,
+    grid_prices,
+    is_fixed,
+    may_serve,
+    resource_per_query,
+    water_per_facility_kwh,
+)
 from green_llm.optimizer.layout import IndexArray
 
 
@@ -88,17 +96,20 @@ class Triples:
             given = np.where(
                 fixed[:, None], np.nan_to_num(instance.fixed_shares).transpose(0, 2, 1)[areas, classes], 0.0
             )
-        seconds = instance.token_size[areas, classes, slots][:, None] * tokens / instance.bandwidth[areas]
+        seconds = instance.token_size[areas, classes, slots][:, None] / instance.bandwidth[areas]
+        seconds += instance.processing_delay.T[classes]
+        seconds *= tokens
         seconds += instance.network_delay[areas]
-        seconds += tokens * instance.processing_delay.T[classes]
+        per_query = resource_per_query(instance)
+        use = np.empty((len(per_query), *seconds.shape))
+        for r, taken in enumerate(per_query):
+            np.multiply(load, taken.T[classes], out=use[r])
         limit = np.where(fixed, np.inf, instance.delay_limit[areas, classes])
         slowest = np.where(serving, seconds, 0.0).max(axis=1, initial=0.0)
         return cls(
             areas=areas, classes=classes, slots=slots, serving=serving, fixed=fixed, given=given, seconds=seconds,
             penalty=instance.delay_penalty[classes],
-            energy=load * (instance.pue[:, None] * instance.energy_per_query).T[classes],
-            use=np.stack([tokens * instance.resource_per_token[:, :, r].T[classes] for r in range(len(instance.resources))])
-            if instance.resources else np.empty((0, len(areas), len(instance.sites))),
+            energy=load * energy_per_query_kwh(instance).T[classes], use=use,
             limit=np.where(slowest > limit, limit, np.inf),
         )  # fmt: skip
 
@@ -181,19 +192,19 @@ def units(instance: Instance, triples: Triples, *, merged: bool) -> Units:
     slots = labels // many
     slot_ends = np.arange(instance.slots + 1)
     order = free[np.argsort(inverse, kind="stable")]
-    begins = np.searchsorted(of_triple[order], np.arange(len(labels)))
     limited = np.nonzero(np.isfinite(triples.limit))[0]
     limited = limited[np.argsort(of_triple[limited], kind="stable")]
 
     as_is = len(labels) == len(order) == len(triples.slots) and bool((np.diff(order) > 0).all())
 
+    # Sums by unit in the order of the triples.
+    sums = csr_array((np.ones(len(free)), (inverse, free)), shape=(len(labels), len(triples.slots)))
+
     def total(array: FloatArray) -> FloatArray:
         if as_is:
             # No copy: these arrays are most of what a large plan holds.
             return array
-        if len(labels) == len(order):
-            return array[order]
-        return np.add.reduceat(array[order], begins, axis=0) if len(order) else array[order]
+        return array[order] if len(labels) == len(order) else np.asarray(sums @ array)
 
     none = np.empty((0, len(labels), len(instance.sites)))
     fixed = np.nonzero(triples.fixed)[0]
@@ -311,10 +322,7 @@ def _pair_keys(instance: Instance, triples: Triples, *, merged: bool) -> IndexAr
 
 def _alike(instance: Instance) -> IndexArray:
     """[K] the first class whose queries take the same energy and resources at every site."""
-    taken = [
-        instance.energy_per_query[None],
-        instance.resource_per_token.transpose(2, 0, 1) * instance.tokens_per_query,
-    ]
+    taken = [instance.energy_per_query[None], resource_per_query(instance)]
     per_query = np.concatenate(taken).reshape(-1, len(instance.classes)).T
     _, first, kind = np.unique(per_query, axis=0, return_index=True, return_inverse=True)
     return np.asarray(first[kind.ravel()])

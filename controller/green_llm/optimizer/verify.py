@@ -134,6 +134,8 @@ def check_shares(instance: Instance, plan: Plan) -> Iterator[Violation]:
 
 
 def _check_fixed(instance: Instance, plan: Plan) -> Iterator[Violation]:
+    if np.isnan(instance.fixed_shares).all():
+        return
     given = instance.fixed_shares[..., None] * (1.0 - plan.unserved[:, None])
     wrong = (instance.demand > 0)[:, None] & (np.abs(plan.shares - given) > TOLERANCE)
     for i, j, k, t in np.argwhere(wrong).tolist():
