@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from green_llm.domain import instance_file
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Objective, Order, Result, Spent, Termination, Tolerance
-from green_llm.optimizer import Planner, Session, decomposition, optimize, running, weighted
+from green_llm.optimizer import Planner, Session, by_slots, decomposition, optimize, running, weighted
 from green_llm.optimizer.block_programme import BALANCE, CAPACITY, DELAY, SERVED, Data, assemble
 from green_llm.optimizer.coefficients import scales
 from green_llm.optimizer.compilation import compile_model
@@ -49,22 +49,23 @@ def by_whole(instance: Instance, order: Order | None = None) -> Result:
     return optimize(instance, order, session=Session(planner=None))
 
 
-@pytest.fixture(params=["whole", "from few sites", "by slots", "nearly closed"])
+@pytest.fixture(params=["whole", "from few sites", "by slots", "by parts", "nearly closed"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "from few sites":
-        for name, value in (("EVERY_SITE", 0), ("NEAREST", 1)):
+        for name, value in (("EVERY_SITE", 0), ("GUESSED", 0), ("NEAREST_OF_ALL", 1)):
             monkeypatch.setattr(decomposition, name, value)
-    if request.param == "by slots":
-        force_slots(monkeypatch)
+    if request.param.startswith("by "):
+        force_slots(monkeypatch, parts=2 if request.param == "by parts" else None)
     if request.param == "nearly closed":
         for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("MANY", 0), ("CLUSTERED", 20)):
             monkeypatch.setattr(decomposition, name, value)
 
 
-def force_slots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small instances take the way of large ones: one programme per slot, one site to start with."""
-    for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("NEAREST", 1), ("FEW", (1, 2))):
+def force_slots(monkeypatch: pytest.MonkeyPatch, parts: int | None = None) -> None:
+    """Small instances take the way of large ones: a programme per slot, or for some, one site to start with."""
+    for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("NEAREST", 1), ("NEAREST_OF_ALL", 1), ("FEW", (1, 2))):
         monkeypatch.setattr(decomposition, name, value)
+    monkeypatch.setattr(by_slots, "FEWEST", parts or 1_000)
 
 
 def assert_exact(instance: Instance, result: Result) -> None:
@@ -115,13 +116,13 @@ def test_random_instances_in_many_orders(seed: int, order: Order) -> None:
     assert_exact(instance, result)
 
 
-@given(SEEDS, st.sampled_from(ORDERS), st.booleans(), st.booleans())
+@given(SEEDS, st.sampled_from(ORDERS), st.booleans(), st.sampled_from([None, 1_000, 2]))
 @slow
-def test_instances_of_every_kind(seed: int, order: Order, plain: bool, slots: bool) -> None:
+def test_instances_of_every_kind(seed: int, order: Order, plain: bool, parts: int | None) -> None:
     instance = random_instance(seed, plain=plain)
     with pytest.MonkeyPatch.context() as patch:
-        if slots:
-            force_slots(patch)
+        if parts is not None:
+            force_slots(patch, parts)
         result = optimize(instance, order)
     assert_exact(instance, result)
 
@@ -227,9 +228,9 @@ def test_ties_of_many_pairs_are_broken_the_same_in_every_way(monkeypatch: pytest
         monkeypatch.setattr(decomposition, name, value)
     closed = optimize(instance).plan
     monkeypatch.setattr(decomposition, "MANY", 1_000_000)
-    by_slots = optimize(instance).plan
+    of_slots = optimize(instance).plan
     assert closed.shares == pytest.approx(whole.shares, abs=1e-7)
-    assert by_slots.shares == pytest.approx(whole.shares, abs=1e-7)
+    assert of_slots.shares == pytest.approx(whole.shares, abs=1e-7)
 
 
 def test_a_tolerance_that_is_used_up_leaves_nothing() -> None:

@@ -174,7 +174,13 @@ def test_the_fast_path_breaks_what_the_whole_programme_does(
     objectives = Order(tuple(order), (Tolerance(tolerance),) * 3)
     with pytest.MonkeyPatch.context() as patch:
         if way != "whole":
-            for name, value in (("WHOLE", 0), ("EVERY_SITE", 0), ("NEAREST", 1), ("FEW", (1, 2))):
+            for name, value in (
+                ("WHOLE", 0),
+                ("EVERY_SITE", 0),
+                ("NEAREST", 1),
+                ("NEAREST_OF_ALL", 1),
+                ("FEW", (1, 2)),
+            ):
                 patch.setattr(decomposition, name, value)
         if way == "nearly closed":
             patch.setattr(decomposition, "MANY", 0)

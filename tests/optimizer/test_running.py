@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from green_llm.optimizer import running
-from green_llm.optimizer.running import Steps, StoppedError, TimeIsUpError, alone, together
+from green_llm.optimizer.running import PERTURBATION, Steps, StoppedError, TimeIsUpError, alone, together
 from green_llm.optimizer.solver import live_highs
 
 
@@ -61,3 +61,20 @@ def test_an_error_of_a_run_or_between_runs_ends_all(count: int, monkeypatch: pyt
     monkeypatch.setattr(running, "run", late)
     with _threads(count) as executor, pytest.raises(TimeIsUpError):
         together([_steps(0, 3, set()), _steps(1, 1, set())], executor, None)
+
+
+def test_costs_are_no_longer_perturbed_where_a_run_has_no_clear_end() -> None:
+    highs = live_highs()
+    highs.setOptionValue("presolve", "off")
+    nothing = np.empty(0)
+    for cost in (1.0, 2.0, 3.0):
+        highs.addCol(cost, 0.0, 10.0, 0, nothing.astype(np.int32), nothing)
+    for least in (1.0, 2.0, 3.0):
+        highs.addRow(least, 20.0, 3, np.arange(3, dtype=np.int32), np.array([least, 1.0, 1.0 / least]))
+    running.run(highs, None)
+    assert highs.getOptionValue(PERTURBATION)[1] == 1.0
+    highs.clearSolver()
+    highs.setOptionValue("simplex_iteration_limit", 0)
+    with pytest.raises(StoppedError, match="no clear end"):
+        running.run(highs, None)
+    assert highs.getOptionValue(PERTURBATION)[1] == 0.0

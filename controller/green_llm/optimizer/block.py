@@ -58,10 +58,9 @@ class Prices:
     coupling: FloatArray
     """[m] per unit of the row's terms."""
 
-    def of_slot(self, slot: int) -> Prices:
-        """Those of one slot; none of delay limits and coupling rows."""
-        part = slice(slot, slot + 1)
-        return Prices(self.balance[:, part], self.capacity[:, :, part], np.empty(0), np.empty(0))
+    def of_slots(self, slots: slice) -> Prices:
+        """Those of some slots; none of delay limits and coupling rows."""
+        return Prices(self.balance[:, slots], self.capacity[:, :, slots], np.empty(0), np.empty(0))
 
 
 @dataclass(frozen=True, eq=False)

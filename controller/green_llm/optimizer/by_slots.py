@@ -19,6 +19,10 @@ from green_llm.optimizer.optimum import Optimum, Point, Task
 from green_llm.optimizer.running import NoSolutionError, StoppedError, together
 from green_llm.optimizer.units import Units
 
+SHARES = 20_000
+"""Of several slots that are solved as one: where a slot has few, Python takes longer than HiGHS."""
+FEWEST = 8
+"""So many parts, and the solver has enough to do at a time."""
 GAP = 1e-10
 """Of the objective's scale: where lower and upper bound meet."""
 NEWS = 1e-2 * GAP
@@ -57,14 +61,14 @@ def by_slots(task: Task, start: Point | None, sites: int, prices: Prices | None)
     _begin(task, blocks, sites, guess, prices)
     mix = _Mix(task, blocks, Master(len(blocks), task.rows, task.scale / len(blocks), task.deadline), guess, room)
     if start is not None:
-        mix.add({t: _answer_of(start, task.units, t) for t in range(len(blocks))})
+        mix.add({n: _answer_of(start, task.units, block.data.slots) for n, block in enumerate(blocks)})
     proof = mix.meet()
     total = task.priced(proof.coupling)
     for block in blocks:
         block.prune(total)
         block.keep_basis()
     task.state.multipliers[:], task.state.former[:] = proof.coupling.tolist(), task.former.tolist()
-    return Optimum(_point(mix.master, task), mix.master.value, mix.bound, proof)
+    return Optimum(_point(mix, task), mix.master.value, mix.bound, proof)
 
 
 def prices_of_slots(task: Task, sites: int, prices: Prices) -> Prices:
@@ -78,14 +82,17 @@ def prices_of_slots(task: Task, sites: int, prices: Prices) -> Prices:
 
 
 def _blocks(task: Task) -> list[Block]:
-    return [Block(task.instance, task.units, task.state, t, t + 1) for t in range(task.instance.slots)]
+    slots = task.instance.slots
+    each = max(1, min(slots // FEWEST, SHARES * slots // max(1, task.units.columns)))
+    firsts = range(0, slots, each)
+    return [Block(task.instance, task.units, task.state, n, min(n + each, slots)) for n in firsts]
 
 
 def _begin(task: Task, blocks: Sequence[Block], sites: int, multipliers: FloatArray, prices: Prices | None) -> None:
     """Give units that have no candidate some."""
     total = task.priced(multipliers)
-    for t, block in enumerate(blocks):
-        block.start_with(total, sites, None if prices is None else prices.of_slot(t))
+    for block in blocks:
+        block.start_with(total, sites, None if prices is None else prices.of_slots(block.data.slots))
 
 
 def _ask(
@@ -133,7 +140,7 @@ def _after_a_phase(task: Task, blocks: Sequence[Block], start: Point) -> FloatAr
     No price of the newest row is above what the objective can gain from where it starts per unit of the row's room
     there; the rows before it are worth to it what they were to that phase.
     """
-    newest, answers = task.rows[-1], [_answer_of(start, task.units, t) for t in range(len(blocks))]
+    newest, answers = task.rows[-1], [_answer_of(start, task.units, block.data.slots) for block in blocks]
     most, used = (
         sum(block.measure(terms, answer) for block, answer in zip(blocks, answers, strict=True))
         for terms in (task.terms, newest.terms)
@@ -232,22 +239,23 @@ class _Mix:
         return master.keeps_all and master.value - self.bound <= GAP * max(self.task.scale, abs(master.value))
 
 
-def _answer_of(point: Point, units: Units, slot: int) -> Answer:
-    """One slot of a point, as if the slot had answered it."""
-    shares = point.shares[units.starts[slot] : units.starts[slot + 1]].ravel()
+def _answer_of(point: Point, units: Units, slots: slice) -> Answer:
+    """Some slots of a point, as if a block of them had answered it."""
+    shares = point.shares[units.starts[slots.start] : units.starts[slots.stop]].ravel()
     places = np.nonzero(shares > 0)[0]
     nothing = np.empty(0)
     prices = Prices(nothing, nothing, nothing, nothing)
-    return Answer(places, shares[places], point.grid[:, slot : slot + 1], np.nan, -np.inf, prices)
+    return Answer(places, shares[places], point.grid[:, slots], np.nan, -np.inf, prices)
 
 
-def _point(master: Master, task: Task) -> Point:
+def _point(mix: _Mix, task: Task) -> Point:
     units, sites = task.units, len(task.instance.sites)
     shares = np.zeros(units.delay.shape)
     flat, grid = shares.ravel(), np.zeros((sites, task.instance.slots))
-    for weight, slot, answer in master.mix():
-        flat[int(units.starts[slot]) * sites + answer.places] += weight * answer.shares
-        grid[:, slot] += weight * answer.grid[:, 0]
+    for weight, number, answer in mix.master.mix():
+        slots = mix.blocks[number].data.slots
+        flat[int(units.starts[slots.start]) * sites + answer.places] += weight * answer.shares
+        grid[:, slots] += weight * answer.grid
     return Point(shares, grid)
 
 

@@ -20,9 +20,13 @@ from green_llm.optimizer.units import units as units_of
 WHOLE = 60_000
 """Shares up to which one programme over all slots is faster than many (measured: the crossing is near)."""
 EVERY_SITE = 15_000
-"""Shares up to which all of them are columns from the start."""
+"""Shares up to which all of them are columns from the start, where no prices can be guessed."""
+GUESSED = 5_000
+"""Shares from which prices are worth a guess."""
 NEAREST = 3
-"""Sites that each unit starts with otherwise."""
+"""Sites that each unit starts with slot by slot."""
+NEAREST_OF_ALL = 6
+"""The same in one programme over all slots, where another round takes longer."""
 
 FEW = 1, 4
 """Members of a merged unit that stand for all of them in a first guess of prices, and in a second, slot by slot."""
@@ -77,6 +81,9 @@ def _guess(task: Task, members: Sequence[int]) -> Prices | None:
     if task.terms.delay and not task.rows:
         # All prices would be made of the few's own delays.
         return None
+    if not (task.terms.delay or len(task.units.limited) or any(row.terms.delay for row in task.rows)):
+        # Where delay does not count, all units that would merge have.
+        return None
     loose, prices = loose_units(task.instance, task.units.triples), None
     # No guess is no harm; where time is up, the next run says so.
     with contextlib.suppress(StoppedError):
@@ -130,10 +137,10 @@ def _prices_of_clusters(task: Task) -> Prices | None:
 def _whole(task: Task, start: Point | None) -> Optimum:
     block = Block(task.instance, task.units, task.state, 0, task.instance.slots)
     block.couple(task.rows)
-    every = task.units.columns <= EVERY_SITE
-    prices = None if every else _guess(task, FEW[:1])
+    prices = _guess(task, FEW[:1]) if task.units.columns > GUESSED else None
+    every = prices is None and task.units.columns <= EVERY_SITE
     terms = task.terms if prices is None else task.priced(prices.coupling)
-    block.start_with(terms, len(task.instance.sites) if every else NEAREST, prices)
+    block.start_with(terms, len(task.instance.sites) if every else NEAREST_OF_ALL, prices)
     if start is not None:
         task.state.candidates[:] |= (start.shares > 0) & task.units.serving
     return _optimum(task, block)

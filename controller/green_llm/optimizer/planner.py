@@ -17,7 +17,7 @@ import numpy as np
 
 from green_llm.domain.instance import FloatArray, Instance
 from green_llm.domain.plan import Objective, Tolerance
-from green_llm.optimizer.block_programme import Coupling, Data
+from green_llm.optimizer.block_programme import Coupling
 from green_llm.optimizer.coefficients import is_fixed
 from green_llm.optimizer.decomposition import exactly, minimise
 from green_llm.optimizer.ended import BINDS, LimitDuals, PhaseEnd
@@ -333,11 +333,13 @@ class Solve:
 
     def _first_slot(self, terms: Terms) -> float:
         """What slot 0 adds to an objective at the point reached."""
-        data, point = Data.of(self.instance, self.units, 0, 1), self._at()
-        shares = point.shares[: len(data.slot)]
-        unit, site = np.nonzero(shares)
-        bought = float((terms.grid[:, 0] * point.grid[:, 0]).sum())
-        return float(data.costs_at(terms, unit, site) @ shares[unit, site]) + bought + data.constant(terms)
+        units, point = self.units, self._at()
+        shares = point.shares[: units.starts[1]]
+        facility = (units.energy[: len(shares)] * shares).sum(axis=0) + units.fixed_energy[:, 0]
+        found = float(terms.facility[:, 0] @ facility + terms.grid[:, 0] @ point.grid[:, 0])
+        if terms.delay:
+            found += terms.delay * float((units.delay[: len(shares)] * shares).sum() + units.fixed_delay[0])
+        return found
 
     def planned(self, finishing_seconds: float | None) -> Planned:
         """The point reached, of every pair."""

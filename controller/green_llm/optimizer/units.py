@@ -197,8 +197,9 @@ def units(instance: Instance, triples: Triples, *, merged: bool) -> Units:
 
     as_is = len(labels) == len(order) == len(triples.slots) and bool((np.diff(order) > 0).all())
 
-    # Sums by unit in the order of the triples.
-    sums = csr_array((np.ones(len(free)), (inverse, free)), shape=(len(labels), len(triples.slots)))
+    if len(labels) < len(order):
+        ends = np.searchsorted(of_triple[order], np.arange(len(labels) + 1))
+        sums = csr_array((np.ones(len(order)), order, ends), shape=(len(labels), len(triples.slots)))
 
     def total(array: FloatArray) -> FloatArray:
         if as_is:
