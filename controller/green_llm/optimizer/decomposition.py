@@ -25,7 +25,7 @@ GUESSED = 5_000
 """Shares from which prices are worth a guess."""
 NEAREST = 3
 """Sites that each unit starts with slot by slot."""
-NEAREST_OF_ALL = 6
+NEAREST_OF_ALL = 5
 """The same in one programme over all slots, where another round takes longer."""
 
 FEW = 1, 4
