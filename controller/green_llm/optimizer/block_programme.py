@@ -235,10 +235,10 @@ def assemble(data: Data, candidates: BoolArray, coupling: Sequence[Coupling]) ->
     sign = np.concatenate([-np.ones(len(over)), np.ones(len(short))])
     parts.append((sign, elastic, np.arange(shares + cells, width)))
     values, rows, places = (np.concatenate(piece) for piece in zip(*parts, strict=True))
-    order = np.argsort(places, kind="stable")
+    order, counts = np.argsort(places, kind="stable"), np.bincount(places, minlength=width)
     return BlockProgramme(
         open=opened, closed=closed, closed_site=closed_site, limits=limits, unit=unit, site=site, ends=ends,
-        starts=np.concatenate([[0], np.cumsum(np.bincount(places, minlength=width))]), rows=rows[order], values=values[order], row_lower=lower,
+        starts=np.concatenate([[0], np.cumsum(counts)]), rows=rows[order], values=values[order], row_lower=lower,
         row_upper=upper, elastic=elastic,
         column_lower=np.concatenate([np.zeros(shares), (data.grid_least / data.kwh).ravel(), np.zeros(len(elastic))]),
         column_upper=np.concatenate([np.ones(shares), (data.grid_limit / data.kwh).ravel(), np.full(len(elastic), np.inf)]),
