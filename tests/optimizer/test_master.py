@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from green_llm.optimizer.block import Answer, Prices
+from green_llm.optimizer.block import Answer
 from green_llm.optimizer.block_programme import Coupling
 from green_llm.optimizer.by_slots import NEWS, ROOM, _turned
+from green_llm.optimizer.limit_prices import Prices
 from green_llm.optimizer.master import TILT, Master
 from green_llm.optimizer.units import Terms
 

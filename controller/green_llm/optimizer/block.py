@@ -26,6 +26,7 @@ from green_llm.optimizer.block_programme import (
     assemble,
 )
 from green_llm.optimizer.layout import IndexArray
+from green_llm.optimizer.limit_prices import Prices, reduced_costs
 from green_llm.optimizer.running import PERTURBATION, NoSolutionError, Steps, StoppedError, pass_programme
 from green_llm.optimizer.solver import FEASIBILITY_TOLERANCE, live_highs
 from green_llm.optimizer.state import BASIC, LOWER, State
@@ -43,24 +44,6 @@ NEAR = 2
 """Candidates per unit that are kept for the next interval."""
 TIE = 1e-6
 """Of the mean cost: what the mean delay counts where sites are chosen to begin with."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prices:
-    """Prices of limits: what one more unit of each would save. Of a block, or put together of the whole horizon."""
-
-    balance: FloatArray
-    """[J,T] per kWh of facility energy; negative where P^g = P^d binds."""
-    capacity: FloatArray
-    """[R,J,T] per resource unit; ≥ 0 as those below but where both sides are to be kept."""
-    delay: FloatArray
-    """[n] per second, by limited triple."""
-    coupling: FloatArray
-    """[m] per unit of the row's terms."""
-
-    def of_slots(self, slots: slice) -> Prices:
-        """Those of some slots; none of delay limits and coupling rows."""
-        return Prices(self.balance[:, slots], self.capacity[:, :, slots], np.empty(0), np.empty(0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -393,20 +376,3 @@ class Block:
         bought = np.where(charged > 0, data.grid_least, data.grid_limit) * charged
         late = prices.delay @ np.where(prices.delay < 0, data.delay_least, np.where(prices.delay > 0, data.limit, 0.0))
         return data.constant(total) + float(bought.sum()) - float(limits + late) - float(coupled)
-
-
-def reduced_costs(data: Data, total: Terms, prices: Prices) -> FloatArray:
-    """[U,J] of one full share under an objective and prices of limits; inf where it may not go."""
-    found = data.energy * data.by_unit(total.facility[:, data.slots] + prices.balance)
-    if total.delay:
-        found += total.delay * data.delay
-    for use, price in zip(data.use, prices.capacity, strict=True):
-        if price.any():
-            found += use * data.by_unit(price)
-    if total.names is not None:
-        found += total.names[data.units]
-    if len(prices.delay) and prices.delay.any():
-        np.add.at(found, data.limited_unit, prices.delay[:, None] * data.limited_seconds)
-    if not data.serving.all():
-        found[~data.serving] = np.inf
-    return found

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from green_llm.domain.instance import FloatArray
-from green_llm.optimizer.block import Answer, Block, Prices
+from green_llm.optimizer.block import Answer, Block
+from green_llm.optimizer.limit_prices import Prices
 from green_llm.optimizer.master import TILT, Master
 from green_llm.optimizer.optimum import Optimum, Point, Task
 from green_llm.optimizer.running import NoSolutionError, StoppedError, together

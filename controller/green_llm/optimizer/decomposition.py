@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from green_llm.optimizer.block import Block, Prices, reduced_costs
+from green_llm.optimizer.block import Block
 from green_llm.optimizer.block_programme import Data
 from green_llm.optimizer.by_slots import by_slots, prices_of_slots
+from green_llm.optimizer.limit_prices import Prices, reduced_costs
 from green_llm.optimizer.optimum import Optimum, Point, Task
 from green_llm.optimizer.running import StoppedError, TimeIsUpError, alone
 from green_llm.optimizer.state import State

@@ -12,8 +12,8 @@ import numpy as np
 
 from green_llm.domain.instance import BoolArray, FloatArray, Instance
 from green_llm.domain.plan import Objective
-from green_llm.optimizer.block import Prices, reduced_costs
 from green_llm.optimizer.block_programme import Coupling, Data, by_cell
+from green_llm.optimizer.limit_prices import Prices, reduced_costs
 from green_llm.optimizer.names import NAMES_WEIGHT, name_weights
 from green_llm.optimizer.optimum import Point
 from green_llm.optimizer.solver import FIXING_THRESHOLD

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from green_llm.domain.instance import FloatArray, Instance
-from green_llm.optimizer.block import Prices
 from green_llm.optimizer.block_programme import Coupling
+from green_llm.optimizer.limit_prices import Prices
 from green_llm.optimizer.state import State
 from green_llm.optimizer.units import Terms, Units
 
