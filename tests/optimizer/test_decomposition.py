@@ -20,6 +20,7 @@ from green_llm.domain import instance_file
 from green_llm.domain.instance import Instance
 from green_llm.domain.plan import Objective, Order, Result, Spent, Termination, Tolerance
 from green_llm.optimizer import Planner, Session, by_slots, decomposition, optimize, running, weighted
+from green_llm.optimizer.block import Answer, Block
 from green_llm.optimizer.block_programme import BALANCE, CAPACITY, DELAY, SERVED, Data, assemble
 from green_llm.optimizer.coefficients import scales
 from green_llm.optimizer.compilation import compile_model
@@ -250,6 +251,40 @@ def test_thousands_of_small_pairs_leave_their_optimum_together_no_more_than_one_
     assert result.fallback_reason is None
     for phase in result.phases:
         assert result.values.of(phase.objective) == pytest.approx(phase.optimum, rel=1e-9)
+
+
+def test_an_answer_with_news_may_miss_the_optimum_by_its_slack_and_no_more() -> None:
+    instance = scaled(9, 9, 5, 4)
+    triples = Triples.of(instance)
+    single = units(instance, triples, merged=False)
+    terms = terms_of(instance, Objective.DELAY).plus(terms_of(instance, Objective.COST), 10.0)
+
+    def asked(slack: float, worth: float) -> tuple[Block, Answer]:
+        block = Block(instance, single, State.new(instance, single), 0, 1)
+        block.start_with(terms, 1)
+        return block, running.alone(block.steps(terms, 1.0, slack, worth), None)
+
+    _, exact = asked(0.0, np.inf)
+    block, rough = asked(np.inf, np.inf)
+    assert rough.bound <= exact.value < rough.value - 1e-6 * abs(exact.value)
+    # What is no news is exact, and so is what the same block is asked again.
+    assert asked(np.inf, -np.inf)[1].value == pytest.approx(exact.value, rel=1e-9)
+    assert running.alone(block.steps(terms, 1.0), None).value == pytest.approx(exact.value, rel=1e-9)
+    _, near = asked((rough.value - rough.bound) / 2, np.inf)
+    assert near.value - near.bound <= (rough.value - rough.bound) / 2
+
+
+def test_only_small_slots_are_solved_together() -> None:
+    def each(size: tuple[int, int, int, int]) -> set[int]:
+        instance = scaled(*size)
+        single = units(instance, Triples.of(instance), merged=False)
+        state, terms = State.new(instance, single), terms_of(instance, Objective.DELAY)
+        blocks = by_slots._blocks(Task(instance, single, state, (), terms, 1.0, None, None))
+        return {block.data.slots.stop - block.data.slots.start for block in blocks}
+
+    assert each((30, 30, 10, 16)) == {2}
+    assert each((50, 50, 10, 16)) == {1}
+    assert each((9, 9, 5, 4)) == {1}
 
 
 @pytest.mark.long

@@ -1,5 +1,7 @@
 """Slot by slot under common prices of the rows that couple them, until upper and lower bound meet.
 
+A few small slots may be one programme; what is said of a slot here and in the master is true of them together.
+
 The prices are what takes the time: each swing of theirs turns every slot's basis over. So they start at those of the
 last interval, or at those of a coarser instance, and stay near the best ones known as long as that is where they belong
 (boxstep, Marsten, Hogan & Blankenship 1975).

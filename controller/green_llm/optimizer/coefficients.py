@@ -32,6 +32,15 @@ def delay_seconds(instance: Instance) -> FloatArray:
     return transfer + instance.network_delay[:, :, None, None] + processing
 
 
+def mean_delay_seconds(
+    instance: Instance, transfer: FloatArray, network: FloatArray, processing: FloatArray
+) -> FloatArray:
+    """D, [I,K,T], s, from Σ_j x / B, Σ_j x d and Σ_j x v of its shares; 0 where nothing arrives."""
+    tokens = instance.demand * instance.tokens_per_query[:, None]
+    found = instance.token_size * tokens * transfer + network + tokens * processing
+    return np.asarray(np.where(instance.demand > 0, found, 0.0))
+
+
 def resource_per_query(instance: Instance) -> FloatArray:
     """Use of resources by one query: α (h+f), [R,J,K], resource units."""
     return np.asarray(instance.resource_per_token.transpose(2, 0, 1) * instance.tokens_per_query)
@@ -105,14 +114,9 @@ def scales(instance: Instance) -> dict[Objective, float]:
     facility = np.tensordot(split * energy_per_query_kwh(instance), demand, axes=((0, 2), (0, 1)))
     grid = np.maximum(0.0, facility - instance.available_kwh)
     found = {o: float(np.abs(grid_prices(instance, o) * grid).sum()) for o in GRID_BASED}
-    tokens = demand * instance.tokens_per_query[:, None]
-    mean_delay = (
-        instance.token_size * tokens * (split / instance.bandwidth[..., None]).sum(axis=1)[..., None]
-        + (split * instance.network_delay[..., None]).sum(axis=1)[..., None]
-        + (split * instance.processing_delay).sum(axis=1)[..., None] * tokens
-    )
-    delays = np.where(demand > 0, instance.delay_penalty[None, :, None] * mean_delay, 0.0)
-    found[Objective.DELAY] = float(np.abs(delays).sum())
+    factors = (1.0 / instance.bandwidth[..., None], instance.network_delay[..., None], instance.processing_delay)
+    mean_delay = mean_delay_seconds(instance, *((split * factor).sum(axis=1)[..., None] for factor in factors))
+    found[Objective.DELAY] = float(np.abs(instance.delay_penalty[None, :, None] * mean_delay).sum())
     found[Objective.WATER] = float(
         np.abs(water_per_facility_kwh(instance) * facility).sum()
         + np.abs(grid_prices(instance, Objective.WATER) * grid).sum()

@@ -10,6 +10,7 @@ from green_llm.optimizer.coefficients import (
     GRID_BASED,
     energy_per_query_kwh,
     grid_prices,
+    mean_delay_seconds,
     resource_per_query,
     water_per_facility_kwh,
 )
@@ -35,12 +36,9 @@ def used_resources(instance: Instance, shares: FloatArray) -> FloatArray:
 
 def mean_delays(instance: Instance, shares: FloatArray) -> FloatArray:
     """D, [I,K,T], s; 0 where nothing arrives."""
-    tokens = instance.demand * instance.tokens_per_query[:, None]
-    transfer = instance.token_size * tokens * np.einsum("ij,ijkt->ikt", 1.0 / instance.bandwidth, shares)
+    transfer = np.einsum("ij,ijkt->ikt", 1.0 / instance.bandwidth, shares)
     network = np.einsum("ij,ijkt->ikt", instance.network_delay, shares)
-    processing = tokens * np.einsum("jk,ijkt->ikt", instance.processing_delay, shares)
-    delays: FloatArray = np.where(instance.demand > 0, transfer + network + processing, 0.0)
-    return delays
+    return mean_delay_seconds(instance, transfer, network, np.einsum("jk,ijkt->ikt", instance.processing_delay, shares))
 
 
 def water_liters(instance: Instance, facility: FloatArray, grid: FloatArray) -> FloatArray:

@@ -78,7 +78,8 @@ class Master:
         count, units = len(self.rows), np.array([row.unit for row in self.rows]) / self.unit
         price, nothing = centre * units, small * units
         most, least = np.maximum(price, nothing) * room, np.where(price > nothing, price / room, 0.0)
-        costs = np.concatenate([np.minimum(most, PENALTY * FINER), -least])
+        dear = PENALTY * FINER
+        costs = np.concatenate([np.minimum(most, dear), -np.minimum(least, dear)])
         # What a row leaves over is no excess where nothing is paid for it.
         self._counted = costs != 0
         of_newest = np.zeros(2 * count)

@@ -54,8 +54,9 @@ def run(highs: highspy.Highs, deadline: float | None) -> None:
         StoppedError: there is no clear end.
     """
     for attempt in range(3):
-        # Mostly a few iterations are left, where from nothing it is tens of thousands. Perturbed costs can grow out of hand.
+        # Mostly a few iterations are left, where from nothing it is tens of thousands.
         if attempt == 1:
+            # Costs that HiGHS perturbed can grow out of hand.
             highs.setOptionValue(PERTURBATION, 0.0)
         if attempt == 2:
             highs.clearSolver()
